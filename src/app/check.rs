@@ -1,0 +1,1 @@
+//! : whether the content of a torrent is complete.

@@ -1,0 +1,1 @@
+//!  and : new .torrent files and new announces.

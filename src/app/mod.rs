@@ -1,0 +1,6 @@
+//! What a person meets: the command line, the commands, the progress display.
+
+pub mod check;
+pub mod cli;
+pub mod create;
+pub mod show;

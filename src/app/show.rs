@@ -1,0 +1,1 @@
+//! : everything a .torrent says, for people and for programs.

@@ -1,0 +1,3 @@
+//! Parses, runs, prints one error line, picks the exit code.
+
+fn main() {}

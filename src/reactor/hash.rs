@@ -1,0 +1,1 @@
+//! Verifies pieces in slices, so that the loop keeps turning.

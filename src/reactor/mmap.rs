@@ -1,0 +1,1 @@
+//! The content of torrents as mapped files, by swarm and offset.

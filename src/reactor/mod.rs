@@ -1,0 +1,7 @@
+//! Floor 3: the only place that waits. Sockets, mapped files, folders, clock, signals.
+
+pub mod folders;
+pub mod hash;
+pub mod helper;
+pub mod mmap;
+pub mod window;

@@ -1,0 +1,1 @@
+//! Bounded windows of mapped memory, and the gathering of them for one system call.

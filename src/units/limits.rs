@@ -1,0 +1,72 @@
+//! Every bound of the program with its reason, in one place.
+
+use super::time::Duration;
+
+/// Bytes of the blocks we ask for (BEP 3: what everybody serves).
+pub const BLOCK_BYTES: u32 = 16 * 1024;
+/// Bytes of the largest block we serve; a request for more ends the connection.
+pub const REQUEST_BYTES_MAX: u32 = 128 * 1024;
+/// Bytes of the largest piece a torrent may have: it is verified as one.
+pub const PIECE_BYTES_MAX: u32 = 512 * 1024 * 1024;
+/// Pieces a torrent may have: 2^21, as the largest in use have a tenth of that.
+pub const PIECES_MAX: u32 = 1 << 21;
+/// Bytes of the largest .torrent file read.
+pub const TORRENT_BYTES_MAX: u64 = 10 * 1024 * 1024;
+/// Bytes of the largest message that is not a block or a bitfield: extension handshakes.
+pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024;
+/// Requests of one remote end that we keep queued (the `reqq` of BEP 10).
+pub const REQUESTS_IN_MAX: usize = 512;
+/// Requests of ours that one remote end may owe us.
+pub const REQUESTS_OUT_MAX: usize = 512;
+/// Requests of ours before a rate is known: 1 MiB, a fast LAN's bandwidth-delay product.
+pub const REQUESTS_OUT_START: usize = 64;
+/// Blocks gathered into one system call, each way.
+pub const BLOCKS_A_CALL: usize = 16;
+/// Bytes one connection may move each way before the others get their turn.
+pub const TURN_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes hashed in one turn of the loop.
+pub const HASH_SLICE_BYTES: usize = 1024 * 1024;
+/// Whole handshake, from the accepted or connected socket on.
+pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// A dialed socket must be connected by then.
+pub const DIAL_WITHIN: Duration = Duration::from_secs(5);
+/// An HTTP request must have arrived, and its answer be taken, by then.
+pub const HTTP_WITHIN: Duration = Duration::from_secs(5);
+/// A tracker must have answered by then.
+pub const ANNOUNCE_WITHIN: Duration = Duration::from_secs(15);
+/// Bytes of the largest HTTP request head.
+pub const HTTP_HEAD_MAX: usize = 8 * 1024;
+/// Bytes of the largest answer of a tracker.
+pub const HTTP_BODY_MAX: usize = 1024 * 1024;
+/// BEP 3: keep-alives are generally sent once every two minutes.
+pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(110);
+/// A connection that was silent so long is lost.
+pub const SILENCE_MAX: Duration = Duration::from_secs(150);
+/// A peer that owes us blocks and sent none for so long is snubbing us (BEP 3).
+pub const SNUBBED_AFTER: Duration = Duration::from_secs(60);
+/// Between two rounds of choking (BEP 3).
+pub const CHOKE_ROUND: Duration = Duration::from_secs(10);
+/// Rounds for which one optimistic unchoke lasts (BEP 3: 30 seconds).
+pub const OPTIMISTIC_ROUNDS: u32 = 3;
+/// Addresses remembered for one swarm.
+pub const CONTACTS_MAX: usize = 2_000;
+/// Addresses in the resume record.
+pub const CONTACTS_SAVED_MAX: usize = 200;
+/// Entries of one swarm in our tracker.
+pub const TRACKER_ENTRIES_MAX: usize = 10_000;
+/// Peers in one answer of our tracker.
+pub const TRACKER_NUMWANT_MAX: usize = 200;
+/// First pause before a known host is dialed again.
+pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause before a known host is dialed again.
+pub const REDIAL_KNOWN_MAX: Duration = Duration::from_secs(5);
+/// Longest pause before another address is dialed again.
+pub const REDIAL_OTHER_MAX: Duration = Duration::from_secs(300);
+/// Dials of an address nobody vouched for before it is forgotten.
+pub const REDIAL_OTHER_TRIES: u32 = 6;
+
+const _: () = assert!(BLOCK_BYTES <= REQUEST_BYTES_MAX);
+const _: () = assert!(REQUESTS_OUT_START <= REQUESTS_OUT_MAX);
+const _: () = assert!(BLOCKS_A_CALL * (BLOCK_BYTES as usize) <= TURN_BYTES_MAX);
+const _: () = assert!(REDIAL_FIRST.as_micros() <= REDIAL_KNOWN_MAX.as_micros());
+const _: () = assert!(KEEP_ALIVE_AFTER.as_secs() < SILENCE_MAX.as_secs());

@@ -1,0 +1,9 @@
+//! Floor 0: plain values. No clocks, no files, no sockets, no crates; only `core` and `alloc`.
+
+pub mod bitfield;
+pub mod geometry;
+pub mod id;
+pub mod limits;
+pub mod rate;
+pub mod rng;
+pub mod time;

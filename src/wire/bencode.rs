@@ -1,0 +1,1 @@
+//! A lenient reader of bencode spans beside bendy's strict writer.

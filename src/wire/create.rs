@@ -1,0 +1,1 @@
+//! Builds the bytes of a new .torrent and rewrites the announce of one (BEP 3, 12).

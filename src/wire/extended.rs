@@ -1,0 +1,1 @@
+//! The extension protocol's handshake (BEP 10).

@@ -1,0 +1,1 @@
+//! The little of HTTP/1.1 that trackers need: one request, one answer, close.

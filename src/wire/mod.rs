@@ -1,0 +1,14 @@
+//! Floor 1: bytes to values and back. Says what the octets say and refuses what no rule allows;
+//! knows no socket, no file and no clock.
+
+pub mod address;
+pub mod announce;
+pub mod bencode;
+pub mod create;
+pub mod digest;
+pub mod extended;
+pub mod handshake;
+pub mod http;
+pub mod message;
+pub mod metainfo;
+pub mod resume;

@@ -1,0 +1,1 @@
+//! The record from which a torrent goes on where it stopped.

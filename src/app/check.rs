@@ -88,3 +88,44 @@ fn may_be_read(layout: &Layout, root: &Path) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::folders::LayoutFile;
+    use crate::units::geometry::Geometry;
+    use crate::wire::digest::sha1;
+    use std::fs;
+    use tempfile::TempDir;
+
+    #[test]
+    fn missing_and_short_files_are_missing_pieces() {
+        let content: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(i) >> 9) as u8).collect();
+        let file = |path: &str, length| LayoutFile { path: path.into(), length };
+        let layout = Layout {
+            files: vec![file("1/2/3/4/a", 40_000), file("none", 0), file("b", 60_000)],
+            geometry: Geometry::new(100_000, 10_000).unwrap(),
+            name: "name".to_owned(),
+            multi_file: true,
+        };
+        let expected = |piece: PieceIndex| {
+            let start = piece.index() * 10_000;
+            sha1(&content[start..start + 10_000])
+        };
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("name");
+        let found = || check_content(&layout, &root, &expected).unwrap().iter().collect();
+        let nothing: Vec<u32> = found();
+        assert_eq!(nothing, []);
+        fs::create_dir_all(root.join("1/2/3/4")).unwrap();
+        fs::write(root.join("b"), &content[40_000..75_000]).unwrap();
+        let short: Vec<u32> = found();
+        assert_eq!(short, [4, 5, 6]);
+        fs::write(root.join("1/2/3/4/a"), &content[..40_000]).unwrap();
+        fs::write(root.join("b"), &content[40_000..]).unwrap();
+        assert!(check_content(&layout, &root, &expected).unwrap().is_full());
+        let mut told = 0;
+        check_content_with(&layout, &root, &expected, &mut |_, _| told += 1).unwrap();
+        assert_eq!(told, 10);
+    }
+}

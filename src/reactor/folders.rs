@@ -1,31 +1,21 @@
-//! The torrents and shareable folders: what is there, what it is called while incomplete, what is
+//! The shareable and state folders: what is there, what it is called while incomplete, what is
 //! saved.
 //!
 //! Below the root of a content no symbolic link is followed, so that no torrent can lead out of
 //! it. Nothing here deletes or shortens what it did not create: a file in the way is renamed.
 
+pub use super::watch::{Change, TorrentsFolder};
 use crate::units::geometry::Geometry;
-use crate::units::limits::TORRENT_BYTES_MAX;
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use rustix::fs::{
-    FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, CWD,
-};
+use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, CWD};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 /// Bytes of a file name that all common file systems can hold.
 const NAME_BYTES_MAX: usize = 255;
-/// A torrent changed less long ago may still be being written.
-const SETTLES_AFTER: Duration = Duration::from_millis(200);
 
 /// Which files a content consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +181,7 @@ pub fn save_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     beside.push(".new");
     let beside = folder.join(beside);
     let written = (|| {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
         let mut options = File::options();
         options.write(true).create(true).truncate(true).custom_flags(flags);
         let mut file = options.open(&beside)?;
@@ -220,7 +210,8 @@ pub struct StateLock {
 /// A sentence for the person, when another process has it or the folder cannot be used.
 pub fn lock_state(folder: &Path) -> Result<StateLock, String> {
     let shown_folder = shown(folder);
-    let sentence = |error: io::Error| format!("cannot use the state folder {shown_folder}: {error}");
+    let sentence =
+        |error: io::Error| format!("cannot use the state folder {shown_folder}: {error}");
     fs::create_dir_all(folder).map_err(sentence)?;
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
@@ -243,201 +234,6 @@ pub fn lock_state(folder: &Path) -> Result<StateLock, String> {
         Err(error) => log::warn!("cannot lock the state folder {shown_folder}: {error}"),
     }
     Ok(StateLock { _file: file })
-}
-
-/// What has happened in the torrents folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A new torrent and its bytes. Comes again for the same path when the bytes have changed.
-    Added(PathBuf, Vec<u8>),
-    /// A torrent that was added is gone.
-    Removed(PathBuf),
-    /// A torrent cannot be read, and why; said once until the file changes.
-    Unreadable(PathBuf, String),
-}
-
-/// The folder of *.torrent files.
-pub struct TorrentsFolder {
-    folder: PathBuf,
-    known: BTreeMap<PathBuf, Known>,
-    /// `None` where it cannot be had: then the loop scans by timer.
-    watch: Option<OwnedFd>,
-    /// Files whose writer has closed them since the last scan: they need not settle.
-    closed: BTreeSet<OsString>,
-    unsettled: bool,
-    /// The folder itself could not be read at the last scan.
-    lost: bool,
-}
-
-/// What the last look at a file saw.
-struct Known {
-    /// Length and time of change.
-    stamp: (u64, u64),
-    settled: bool,
-    /// The digest of the bytes that were last handed out as added.
-    added: Option<[u8; 20]>,
-}
-
-impl TorrentsFolder {
-    /// Watches the folder, if the system lets us.
-    #[must_use]
-    pub fn open(folder: &Path) -> Self {
-        let watch = watch(folder).inspect_err(|error| {
-            log::info!("{} is looked at by timer only: {error}", shown(folder));
-        });
-        Self {
-            folder: folder.to_owned(),
-            known: BTreeMap::new(),
-            watch: watch.ok(),
-            closed: BTreeSet::new(),
-            unsettled: false,
-            lost: false,
-        }
-    }
-
-    /// Becomes readable when something has happened in the folder.
-    #[must_use]
-    pub fn watch_fd(&self) -> Option<RawFd> {
-        self.watch.as_ref().map(AsRawFd::as_raw_fd)
-    }
-
-    /// Takes all tidings from the watch; whether there were any, so that a scan is due.
-    pub fn drain(&mut self) -> bool {
-        let Some(watch) = &self.watch else { return false };
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(watch, &mut buffer);
-        let mut any = false;
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    any = true;
-                    let complete =
-                        inotify::ReadFlags::CLOSE_WRITE | inotify::ReadFlags::MOVED_TO;
-                    if let (true, Some(name)) =
-                        (event.events().intersects(complete), event.file_name())
-                    {
-                        self.closed.insert(OsStr::from_bytes(name.to_bytes()).to_owned());
-                    }
-                }
-                Err(Errno::INTR) => {}
-                Err(_) => return any,
-            }
-        }
-    }
-
-    /// Whether a file is still being written: scan again after 200 ms.
-    #[must_use]
-    pub fn is_unsettled(&self) -> bool {
-        self.unsettled
-    }
-
-    /// Looks at the folder and says what has changed since the last look.
-    pub fn scan(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
-        let closed = core::mem::take(&mut self.closed);
-        self.unsettled = false;
-        let paths = match self.list() {
-            Ok(paths) => paths,
-            Err(error) => {
-                // Perhaps a disk was unplugged: that takes no torrent away.
-                if !core::mem::replace(&mut self.lost, true) {
-                    let reason = format!("cannot read the folder: {error}");
-                    changes.push(Change::Unreadable(self.folder.clone(), reason));
-                }
-                return changes;
-            }
-        };
-        self.lost = false;
-        self.known.retain(|path, known| {
-            let stays = paths.contains(path);
-            if !stays && known.added.is_some() {
-                changes.push(Change::Removed(path.clone()));
-            }
-            stays
-        });
-        for path in paths {
-            let is_closed = path.file_name().is_some_and(|name| closed.contains(name));
-            changes.extend(self.look(path, is_closed));
-        }
-        changes
-    }
-
-    fn list(&self) -> io::Result<BTreeSet<PathBuf>> {
-        let mut paths = BTreeSet::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let (name, path) = (entry.file_name(), entry.path());
-            let torrent = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("torrent"));
-            if torrent && !name.as_bytes().starts_with(b".") {
-                paths.insert(path);
-            }
-        }
-        Ok(paths)
-    }
-
-    fn look(&mut self, path: PathBuf, is_closed: bool) -> Option<Change> {
-        let about = fs::metadata(&path);
-        let stamp = about.as_ref().map_or((0, 0), |about| (about.len(), mtime_ns(about)));
-        let known = self.known.get(&path);
-        if known.is_some_and(|known| known.settled && known.stamp == stamp) {
-            return None;
-        }
-        let unchanged = known.is_some_and(|known| known.stamp == stamp);
-        let settled = is_closed || about.as_ref().map_or(true, |about| is_old(about, unchanged));
-        let added = known.and_then(|known| known.added);
-        let mut known = Known { stamp, settled, added };
-        self.unsettled |= !settled;
-        let change = if settled {
-            match about.and_then(|about| read_torrent(&path, &about)) {
-                Ok(bytes) => {
-                    let digest = crate::wire::digest::sha1(&bytes);
-                    let same = known.added.replace(digest) == Some(digest);
-                    (!same).then(|| Change::Added(path.clone(), bytes))
-                }
-                Err(error) => Some(Change::Unreadable(path.clone(), error.to_string())),
-            }
-        } else {
-            None
-        };
-        self.known.insert(path, known);
-        change
-    }
-}
-
-/// Whether the writer seems to be done with the file.
-fn is_old(about: &Metadata, unchanged: bool) -> bool {
-    match about.modified().map(|changed| SystemTime::now().duration_since(changed)) {
-        Ok(Ok(age)) => age >= SETTLES_AFTER,
-        // A time in the future, or none, says nothing: two equal looks must do.
-        Ok(Err(_)) | Err(_) => unchanged,
-    }
-}
-
-fn read_torrent(path: &Path, about: &Metadata) -> io::Result<Vec<u8>> {
-    let refuse = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-    if !about.is_file() {
-        return refuse("it is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    file.take(TORRENT_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > TORRENT_BYTES_MAX {
-        return refuse(format!("it is larger than {} MiB", TORRENT_BYTES_MAX >> 20));
-    }
-    Ok(bytes)
-}
-
-fn watch(folder: &Path) -> io::Result<OwnedFd> {
-    let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-    let flags = WatchFlags::CLOSE_WRITE
-        | WatchFlags::CREATE
-        | WatchFlags::DELETE
-        | WatchFlags::MOVED_FROM
-        | WatchFlags::MOVED_TO
-        | WatchFlags::ONLYDIR;
-    inotify::add_watch(&watch, folder, flags)?;
-    Ok(watch)
 }
 
 /// How [`open_content`] opens a file.
@@ -576,7 +372,7 @@ fn is_complete(root: &Path, layout: &Layout) -> bool {
         })
 }
 
-fn mtime_ns(about: &Metadata) -> u64 {
+pub(super) fn mtime_ns(about: &Metadata) -> u64 {
     let ns = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
     u64::try_from(ns).unwrap_or(0)
 }
@@ -640,4 +436,162 @@ fn copy_start(from: &Path, to: &Path, length: u64) -> io::Result<()> {
     let mut to = File::options().write(true).create_new(true).open(to)?;
     io::copy(&mut File::open(from)?.take(length), &mut to)?;
     Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    /// A layout of files by path and length; one with an empty path is a single file.
+    pub(crate) fn layout(files: &[(&str, u64)], piece_length: u32) -> Layout {
+        let length = files.iter().map(|(_, length)| length).sum();
+        Layout {
+            files: files
+                .iter()
+                .map(|&(path, length)| LayoutFile { path: path.into(), length })
+                .collect(),
+            geometry: Geometry::new(length, piece_length).unwrap(),
+            name: "name".to_owned(),
+            multi_file: files.first().is_none_or(|(path, _)| !path.is_empty()),
+        }
+    }
+
+    pub(crate) fn put(folder: &TempDir, path: &str, bytes: &[u8]) -> PathBuf {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn names(folder: &TempDir) -> Vec<String> {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn single_file_from_absent_to_complete() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("", 5)], 16);
+        assert_eq!(locate(folder.path(), &layout), Located::Absent);
+        let part = put(&folder, "name.part", b"12345");
+        assert_eq!(locate(folder.path(), &layout), Located::Partial(part));
+        put(&folder, "name", b"other");
+        put(&folder, "name.before", b"older");
+        let whole = finish(folder.path(), &layout).unwrap();
+        assert_eq!(locate(folder.path(), &layout), Located::Complete(whole));
+        assert_eq!(names(&folder), ["name", "name.before", "name.before.2"]);
+        assert_eq!(fs::read(folder.path().join("name.before.2")).unwrap(), b"other");
+        assert_eq!(fs::read(folder.path().join("name")).unwrap(), b"12345");
+    }
+
+    #[test]
+    fn short_file_is_adopted_in_place_and_long_one_is_kept() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("", 5)], 16);
+        let whole = put(&folder, "name", b"123");
+        let inode = whole.metadata().unwrap().ino();
+        assert_eq!(locate(folder.path(), &layout), Located::Differs(whole));
+        let part = adopt(folder.path(), &layout).unwrap();
+        assert_eq!(part.metadata().unwrap().ino(), inode);
+        assert_eq!(names(&folder), ["name.part"]);
+
+        put(&folder, "name", b"1234567");
+        assert_eq!(adopt(folder.path(), &layout).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_file(&part).unwrap();
+        assert_eq!(fs::read(adopt(folder.path(), &layout).unwrap()).unwrap(), b"12345");
+        assert_eq!(names(&folder), ["name.before", "name.part"]);
+        assert_eq!(fs::read(folder.path().join("name.before")).unwrap(), b"1234567");
+    }
+
+    #[test]
+    fn folder_with_one_long_file_is_adopted() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("a/b/long", 3), ("empty", 0), ("gone", 9)], 16);
+        put(&folder, "name/a/b/long", b"12345");
+        let part = adopt(folder.path(), &layout).unwrap();
+        assert_eq!(fs::read(part.join("a/b/long")).unwrap(), b"123");
+        assert_eq!(fs::read(folder.path().join("name.before/a/b/long")).unwrap(), b"12345");
+        assert_eq!(stamps(&part, &layout)[1..], [(0, 0, 0), (0, 0, 0)]);
+    }
+
+    #[test]
+    fn what_cannot_be_adopted_is_set_aside() {
+        let folder = TempDir::new().unwrap();
+        let one = layout(&[("", 5)], 16);
+        fs::create_dir(folder.path().join("name")).unwrap();
+        adopt(folder.path(), &one).unwrap();
+        symlink("/dev/null", folder.path().join("name")).unwrap();
+        adopt(folder.path(), &one).unwrap();
+        assert_eq!(names(&folder), ["name.before", "name.before.2"]);
+    }
+
+    #[test]
+    fn links_below_the_root_and_odd_files_are_not_followed() {
+        let (folder, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        put(&outside, "f", b"12345");
+        let root = folder.path().join("name");
+        fs::create_dir(&root).unwrap();
+        symlink(outside.path(), root.join("d")).unwrap();
+        symlink(outside.path().join("f"), root.join("f")).unwrap();
+        for how in [Open::Create, Open::Read, Open::ReadWrite, Open::Stat] {
+            assert!(open_content(&root, Path::new("d/f"), how).is_err());
+            assert!(open_content(&root, Path::new("f"), how).is_err());
+            assert!(open_content(&root, Path::new("../f"), how).is_err());
+        }
+        let fifo = root.join("fifo");
+        rustix::fs::mknodat(CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert!(open_content(&root, Path::new("fifo"), Open::Read).is_err());
+        assert_eq!(locate(folder.path(), &layout(&[("f", 5)], 16)), Located::Differs(root));
+
+        // The root itself may be a link for reading, never for writing.
+        let link = folder.path().join("link");
+        symlink(outside.path().join("f"), &link).unwrap();
+        assert!(open_content(&link, Path::new(""), Open::Read).is_ok());
+        assert!(open_content(&link, Path::new(""), Open::ReadWrite).is_err());
+    }
+
+    #[test]
+    fn names_that_are_too_long_or_lead_out() {
+        let mut layout = layout(&[("", 5)], 16);
+        layout.name = "é".repeat(127);
+        let name = part_path(Path::new("s"), &layout).into_os_string().into_string().unwrap();
+        assert!(name.len() <= 2 + NAME_BYTES_MAX && name.ends_with("é.part"), "{name}");
+        for bad in ["", ".", "..", "a/b", "/a", "a/"] {
+            bad.clone_into(&mut layout.name);
+            assert_eq!(final_path(Path::new("s"), &layout), Path::new("s/_"));
+        }
+        assert_eq!(shown(Path::new("a\x1b[2J\u{202e}b")), "a\\u{1b}[2J\\u{202e}b");
+    }
+
+    #[test]
+    fn save_replaces_and_leaves_nothing_beside() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("record");
+        put(&folder, ".record.new", b"left by a crash, and longer");
+        for bytes in [&b"one"[..], b"two", b""] {
+            save_atomically(&path, bytes).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            assert_eq!(names(&folder), ["record"]);
+        }
+        let taken = folder.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        assert!(save_atomically(&taken, b"x").is_err());
+        assert_eq!(names(&folder), ["record", "taken"]);
+    }
+
+    #[test]
+    fn the_second_on_one_state_folder_is_told() {
+        let folder = TempDir::new().unwrap();
+        let state = folder.path().join("a/b");
+        let lock = lock_state(&state).unwrap();
+        let sentence = lock_state(&state).unwrap_err();
+        assert!(sentence.contains(&format!("process {}", std::process::id())), "{sentence}");
+        drop(lock);
+        assert!(lock_state(&state).is_ok());
+    }
 }

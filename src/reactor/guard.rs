@@ -79,11 +79,7 @@ pub fn page_bytes() -> usize {
 ///
 /// # Panics
 /// In a debug build, if called from within `access`.
-pub fn guarded<R>(
-    start: *const u8,
-    len: usize,
-    access: impl FnOnce() -> R,
-) -> Result<R, Faulted> {
+pub fn guarded<R>(start: *const u8, len: usize, access: impl FnOnce() -> R) -> Result<R, Faulted> {
     install();
     WATCHED.with(|watched| {
         debug_assert!(watched.end.load(Ordering::Relaxed) == 0, "guards do not nest");

@@ -159,3 +159,104 @@ impl Lane {
         self.jobs.retain(|job| job.swarm != swarm);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::folders::tests::layout;
+    use super::super::folders::Layout;
+    use super::*;
+    use crate::proto::store::Store;
+    use crate::wire::digest::sha1;
+    use std::fs::File;
+    use tempfile::TempDir;
+
+    const S: SwarmId = SwarmId(1);
+
+    fn job(layout: &Layout, index: u32, bytes: &[u8], kind: Kind) -> Job {
+        let piece = layout.geometry.piece(index).unwrap();
+        Job {
+            swarm: S,
+            piece,
+            offset: layout.geometry.piece_offset(piece),
+            len: layout.geometry.piece_size(piece),
+            expected: sha1(bytes),
+            kind,
+        }
+    }
+
+    fn stored(files: &[(&str, u64)], content: &[u8]) -> (TempDir, Layout, Storage) {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(files, 16_384);
+        let mut storage = Storage::with_windows(16_384, 4096);
+        storage.open_write(S, &layout, &folder.path().join("root")).unwrap();
+        storage.write(S, 0, content).unwrap();
+        (folder, layout, storage)
+    }
+
+    #[test]
+    fn slices_never_exceed_the_budget_and_verify_comes_first() {
+        let content: Vec<u8> = (0..40_000_u32).map(|i| ((i * i) >> 7) as u8).collect();
+        let files = [("a", 10_000), ("none", 0), ("b", 10_000), ("c/d", 20_000)];
+        let (_folder, layout, mut storage) = stored(&files, &content);
+        let mut queue = HashQueue::new();
+        queue.push(job(&layout, 0, &content[..16_384], Kind::Check));
+        queue.push(job(&layout, 2, b"something else", Kind::Check));
+        assert!(queue.run(&mut storage, 1000).is_empty());
+        assert_eq!(queue.check.hashed, 1000);
+        // A verification overtakes a check that has begun, and the check loses nothing.
+        queue.push(job(&layout, 1, &content[16_384..32_768], Kind::Verify));
+        let mut order = Vec::new();
+        let mut calls = 0;
+        while !queue.is_empty() {
+            let done = queue.run(&mut storage, 1000);
+            order.extend(done.into_iter().map(|done| (done.job.piece.get(), done.outcome)));
+            calls += 1;
+        }
+        assert_eq!(order, [(1, Ok(true)), (0, Ok(true)), (2, Ok(false))]);
+        assert_eq!(calls, 39);
+    }
+
+    #[test]
+    fn one_call_may_complete_several() {
+        let content = [7; 40_000];
+        let (folder, layout, mut storage) = stored(&[("", 40_000)], &content);
+        storage.open_read(S, &layout, &folder.path().join("root")).unwrap();
+        let mut queue = HashQueue::new();
+        for (index, end) in [(0, 16_384), (1, 32_768), (2, 40_000)] {
+            queue.push(job(&layout, index, &content[index as usize * 16_384..end], Kind::Check));
+        }
+        let done = queue.run(&mut storage, 1 << 20);
+        assert_eq!(done.len(), 3);
+        assert!(done.iter().all(|done| done.outcome == Ok(true)));
+        // A check leaves no windows of its own behind.
+        assert_eq!(storage.mapped_bytes(), 0);
+    }
+
+    #[test]
+    fn forgetting_a_swarm_in_the_middle_of_a_piece() {
+        let content = [7; 32_768];
+        let (_folder, layout, mut storage) = stored(&[("", 32_768)], &content);
+        let mut queue = HashQueue::new();
+        queue.push(job(&layout, 0, b"", Kind::Verify));
+        queue.run(&mut storage, 5000);
+        queue.forget(S);
+        assert!(queue.is_empty());
+        queue.push(job(&layout, 1, &content[16_384..], Kind::Verify));
+        assert_eq!(queue.run(&mut storage, 1 << 20)[0].outcome, Ok(true));
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_of_its_pieces_only() {
+        let content = [7; 32_768];
+        let (folder, layout, mut storage) = stored(&[("a", 16_384), ("b", 16_384)], &content);
+        let mut queue = HashQueue::new();
+        queue.push(job(&layout, 0, &content[..16_384], Kind::Verify));
+        queue.push(job(&layout, 1, &content[..16_384], Kind::Verify));
+        assert!(queue.run(&mut storage, 1000).is_empty());
+        let file = File::options().write(true).open(folder.path().join("root/a")).unwrap();
+        file.set_len(0).unwrap();
+        let done = queue.run(&mut storage, 1 << 20);
+        assert!(done[0].outcome.is_err());
+        assert_eq!(done[1].outcome, Ok(true));
+    }
+}

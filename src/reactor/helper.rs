@@ -138,9 +138,10 @@ mod tests {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(7)).unwrap());
         let (hold, held) = sync_channel::<()>(0);
-        let mut helper = Helper::spawn("hang", waker, |held: Arc<std::sync::Mutex<Receiver<()>>>| {
-            let _ = held.lock().unwrap().recv();
-        });
+        let mut helper =
+            Helper::spawn("hang", waker, |held: Arc<std::sync::Mutex<Receiver<()>>>| {
+                let _ = held.lock().unwrap().recv();
+            });
         let held = Arc::new(std::sync::Mutex::new(held));
         for _ in 0..PENDING_MAX {
             helper.submit(Arc::clone(&held)).unwrap();

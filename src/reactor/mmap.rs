@@ -120,7 +120,7 @@ impl Storage {
         Self::with_windows(budget_bytes, window_bytes.clamp(least, most))
     }
 
-    fn with_windows(budget_bytes: usize, window_bytes: usize) -> Self {
+    pub(super) fn with_windows(budget_bytes: usize, window_bytes: usize) -> Self {
         guard::install();
         Self {
             contents: BTreeMap::new(),
@@ -413,12 +413,8 @@ impl Storage {
             let here = (content.files[index as usize].length - within).min(len);
             let Ok(file) = self.open_file(swarm, index) else { return };
             // Only a hint: what is not read ahead is read when it is needed.
-            let _ = rustix::fs::fadvise(
-                &*file,
-                within,
-                NonZeroU64::new(here),
-                FileAdvice::WillNeed,
-            );
+            let _ =
+                rustix::fs::fadvise(&*file, within, NonZeroU64::new(here), FileAdvice::WillNeed);
             offset += here;
             len -= here;
             if len == 0 {
@@ -563,7 +559,7 @@ fn in_words(bytes: u64) -> String {
     if unit == 0 {
         return format!("{bytes} bytes");
     }
-    let tenths = u128::from(bytes) * 10 >> (10 * unit);
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
 }
 
@@ -573,4 +569,232 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
 
 fn not_open() -> StoreError {
     StoreError("the content is not open".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folders::tests::layout;
+    use super::super::window::{GatherRead, GatherWrite};
+    use super::*;
+    use crate::units::geometry::Geometry;
+    use proptest::prelude::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    const S: SwarmId = SwarmId(3);
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Read(u64, usize),
+        Write(u64, usize, u8),
+        Receive(u64, usize, u8),
+        Send(u64, usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let place = (0..90_000_u64, 0..40_000_usize, any::<u8>(), 0..4);
+        let step = place.prop_map(|(offset, len, byte, kind)| match kind {
+            0 => Step::Read(offset, len),
+            1 => Step::Write(offset, len, byte),
+            2 => Step::Receive(offset, len, byte),
+            _ => Step::Send(offset, len),
+        });
+        proptest::collection::vec(step, 1..30)
+    }
+
+    fn pattern(len: usize, seed: u8) -> Vec<u8> {
+        (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn like_a_vec(
+            lengths in proptest::collection::vec(prop_oneof![Just(0), 0..20_000_u64], 1..8),
+            steps in steps(),
+        ) {
+            let folder = TempDir::new().unwrap();
+            let root = folder.path().join("content");
+            let files: Vec<_> = (0..lengths.len()).map(|i| format!("a/b{i}/c/d/f{i}")).collect();
+            let files: Vec<_> = files.iter().map(String::as_str).zip(lengths).collect();
+            let layout = layout(&files, 16_384);
+            // Windows of a page, four of them: every block spans several.
+            let mut storage = Storage::with_windows(16_384, 4096);
+            storage.open_write(S, &layout, &root).unwrap();
+            let mut oracle = vec![0; usize::try_from(layout.geometry.length()).unwrap()];
+            for step in steps {
+                one_step(&mut storage, &mut oracle, step)?;
+                prop_assert!(storage.mapped_bytes() <= 16_384);
+                prop_assert!(storage.open.len() <= OPEN_MAX);
+            }
+            for file in storage.files(S) {
+                file.sync_data().unwrap();
+            }
+            storage.close(S);
+            let mut whole = Vec::new();
+            for file in &layout.files {
+                let bytes = fs::read(root.join(&file.path)).unwrap();
+                prop_assert_eq!(bytes.len() as u64, file.length);
+                whole.extend(bytes);
+            }
+            prop_assert_eq!(whole, oracle);
+        }
+    }
+
+    fn one_step(storage: &mut Storage, oracle: &mut [u8], step: Step) -> Result<(), TestCaseError> {
+        let (Step::Read(offset, len)
+        | Step::Write(offset, len, _)
+        | Step::Receive(offset, len, _)
+        | Step::Send(offset, len)) = step;
+        let start = offset as usize;
+        let lies_within = start + len <= oracle.len();
+        match step {
+            Step::Read(..) => {
+                let mut bytes = vec![1; len];
+                let result = storage.read(S, offset, &mut bytes);
+                prop_assert_eq!(result.is_ok(), lies_within || len == 0);
+                if result.is_ok() && len > 0 {
+                    prop_assert_eq!(&bytes[..], &oracle[start..start + len]);
+                }
+            }
+            Step::Write(_, _, seed) if lies_within => {
+                let bytes = pattern(len, seed);
+                storage.write(S, offset, &bytes).unwrap();
+                oracle[start..start + len].copy_from_slice(&bytes);
+            }
+            Step::Receive(_, _, seed) if lies_within => {
+                let bytes = pattern(len + 13, seed);
+                let mut head = [0; 13];
+                let mut gather = GatherRead::new(storage);
+                gather.push_bytes(&mut head);
+                gather.push_content(S, offset, len).unwrap();
+                prop_assert_eq!(gather.len(), len + 13);
+                let got = gather.read_from(&mut &bytes[..]).unwrap();
+                drop(gather);
+                prop_assert_eq!(got, len + 13);
+                prop_assert_eq!(&head[..], &bytes[..13]);
+                oracle[start..start + len].copy_from_slice(&bytes[13..]);
+            }
+            Step::Send(..) if lies_within => {
+                let mut sent = Vec::new();
+                let mut gather = GatherWrite::new(storage);
+                gather.push_const(b"head");
+                gather.push_content(S, offset, len).unwrap();
+                gather.push_content(S, offset, len).unwrap();
+                gather.write_to(&mut sent).unwrap();
+                drop(gather);
+                let block = &oracle[start..start + len];
+                prop_assert_eq!(sent, [b"head", block, block].concat());
+            }
+            _ => {
+                storage.advise_read(S, offset, len);
+                storage.is_resident(S, offset, len);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn complete_content_is_read_only_and_short_files_are_named() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("a", 10), ("b", 5000), ("gone", 1)], 16);
+        fs::write(folder.path().join("a"), [1; 10]).unwrap();
+        fs::write(folder.path().join("b"), [2; 4999]).unwrap();
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        storage.open_read(S, &layout, folder.path()).unwrap();
+        assert!(storage.write(S, 0, b"x").is_err());
+        let mut bytes = [0; 100];
+        storage.read(S, 0, &mut bytes).unwrap();
+        assert_eq!(bytes[8..12], [1, 1, 2, 2]);
+        let short = storage.read(S, 5000, &mut bytes[..10]).unwrap_err();
+        assert!(short.0.ends_with("b is shorter than the torrent says"), "{short}");
+        let gone = storage.read(S, 5010, &mut bytes[..1]).unwrap_err();
+        assert!(gone.0.contains("gone"), "{gone}");
+        assert!(storage.read(S, 5011, &mut bytes[..1]).is_err());
+        assert!(storage.read(S, u64::MAX, &mut bytes[..2]).is_err());
+        assert!(storage.read(SwarmId(9), 0, &mut bytes[..1]).is_err());
+        let missing = folder.path().join("missing");
+        assert!(storage.open_read(S, &layout, &missing).is_err());
+    }
+
+    #[test]
+    fn truncated_while_in_use() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("name.part");
+        let layout = layout(&[("", 100_000)], 16_384);
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        storage.open_write(S, &layout, &root).unwrap();
+        storage.write(S, 50_000, &[5; 50_000]).unwrap();
+        let file = File::options().write(true).open(&root).unwrap();
+        file.set_len(0).unwrap();
+        let mut bytes = [9; 100];
+        let error = storage.read(S, 60_000, &mut bytes).unwrap_err();
+        assert!(error.0.contains("name.part was cut short"), "{error}");
+        assert_eq!(storage.mapped_bytes(), 0);
+        file.set_len(100_000).unwrap();
+        storage.read(S, 60_000, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 100]);
+        file.set_len(0).unwrap();
+        assert!(storage.write(S, 60_000, &bytes).is_err());
+        let error = storage.write(S, 60_000, &bytes).unwrap_err();
+        assert!(error.0.ends_with("name.part is shorter than the torrent says"), "{error}");
+    }
+
+    #[test]
+    fn reopening_an_intact_file_does_not_touch_it() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("name.part");
+        let layout = layout(&[("a/b/c/d/e", 70_000), ("empty", 0)], 16_384);
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        storage.open_write(S, &layout, &root).unwrap();
+        assert_eq!(root.join("empty").metadata().unwrap().len(), 0);
+        let before = folders::stamps(&root, &layout);
+        assert_eq!(before[0].0, 70_000);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        storage.open_write(S, &layout, &root).unwrap();
+        assert_eq!(folders::stamps(&root, &layout), before);
+        storage.write(S, 0, b"x").unwrap();
+        assert_eq!(storage.files(S).len(), 1);
+        assert!(storage.files(S).is_empty());
+    }
+
+    #[test]
+    fn a_content_that_cannot_fit_says_both_figures() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("name.part");
+        let layout = layout(&[("a", 1 << 61)], 1 << 30);
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        let error = storage.open_write(S, &layout, &root).unwrap_err();
+        assert!(error.0.contains("2097152.0 TiB are needed"), "{error}");
+        assert!(!root.exists());
+        assert_eq!(in_words(1023), "1023 bytes");
+        assert_eq!(in_words(1_600_000), "1.5 MiB");
+    }
+
+    #[test]
+    fn many_files_need_few_descriptors() {
+        let folder = TempDir::new().unwrap();
+        let names: Vec<_> = (0..300).map(|i| format!("f{i}")).collect();
+        let files: Vec<_> = names.iter().map(|name| (name.as_str(), 100)).collect();
+        let layout = layout(&files, 16_384);
+        let mut storage = Storage::with_windows(1 << 20, 1 << 20);
+        let root = folder.path().join("content");
+        storage.open_write(S, &layout, &root).unwrap();
+        assert_eq!(storage.open.len(), 0);
+        storage.write(S, 0, &pattern(30_000, 1)).unwrap();
+        assert_eq!(storage.open.len(), OPEN_MAX);
+        let files = storage.files(S);
+        assert_eq!(files.len(), 300);
+        files.iter().for_each(|file| file.sync_data().unwrap());
+        assert!(storage.mapped_bytes() <= 1 << 20);
+    }
+
+    #[test]
+    fn files_must_add_up() {
+        let folder = TempDir::new().unwrap();
+        let mut layout = layout(&[("a", 10)], 16);
+        layout.geometry = Geometry::new(11, 16).unwrap();
+        let mut storage = Storage::new(0);
+        assert!(storage.open_read(S, &layout, folder.path()).is_err());
+    }
 }

@@ -5,4 +5,5 @@ pub mod guard;
 pub mod hash;
 pub mod helper;
 pub mod mmap;
+pub mod watch;
 pub mod window;

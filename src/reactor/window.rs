@@ -355,3 +355,102 @@ impl Drop for GatherWrite<'_> {
 fn is_fault(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EFAULT)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::folders::tests::layout;
+    use super::super::mmap::DEFAULT_BUDGET;
+    use super::*;
+    use crate::proto::store::Store;
+    use std::fs::File;
+    use std::os::unix::net::UnixStream;
+    use tempfile::TempDir;
+
+    const S: SwarmId = SwarmId(1);
+
+    fn stored(length: u64, budget: usize, window: usize) -> (TempDir, Storage) {
+        let folder = TempDir::new().unwrap();
+        let mut storage = Storage::with_windows(budget, window);
+        let layout = layout(&[("", length)], 16_384);
+        storage.open_write(S, &layout, &folder.path().join("name.part")).unwrap();
+        (folder, storage)
+    }
+
+    #[test]
+    fn a_gather_keeps_its_windows_beyond_the_budget() {
+        let (_folder, mut storage) = stored(65_536, 4096, 4096);
+        let mut gather = GatherRead::new(&mut storage);
+        gather.push_content(S, 0, 32_768).unwrap();
+        assert_eq!(gather.storage.mapped_bytes(), 32_768);
+        assert_eq!(gather.read_from(&mut &[7; 32_768][..]).unwrap(), 32_768);
+        drop(gather);
+        assert_eq!(storage.mapped_bytes(), 4096);
+        let mut bytes = vec![0; 32_769];
+        storage.read(S, 0, &mut bytes).unwrap();
+        assert!(bytes[..32_768].iter().all(|&byte| byte == 7));
+        assert_eq!(bytes[32_768], 0);
+    }
+
+    #[test]
+    fn one_place_is_not_given_twice() {
+        let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
+        let mut gather = GatherRead::new(&mut storage);
+        gather.push_content(S, 16_384, 16_384).unwrap();
+        gather.push_content(S, 0, 16_384).unwrap();
+        assert!(gather.push_content(S, 32_767, 1).is_err());
+        assert!(gather.push_content(S, 0, 65_536).is_err());
+        assert_eq!(gather.len(), 32_768);
+    }
+
+    #[test]
+    fn more_slices_than_one_call_takes() {
+        let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
+        let mut gather = GatherWrite::new(&mut storage);
+        for _ in 0..2000 {
+            gather.push_content(S, 1, 1).unwrap();
+        }
+        let mut sink = Vec::new();
+        assert_eq!(gather.write_to(&mut sink).unwrap(), SLICES_MAX);
+    }
+
+    #[test]
+    fn the_lists_keep_their_memory() {
+        let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
+        let mut gather = GatherWrite::new(&mut storage);
+        gather.push_content(S, 0, 10).unwrap();
+        gather.push_const(b"");
+        let place = gather.slices.as_ptr();
+        drop(gather);
+        let gather = GatherWrite::new(&mut storage);
+        assert!(gather.is_empty());
+        assert_eq!(gather.slices.as_ptr(), place);
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_of_the_call() {
+        let (folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
+        storage.write(S, 0, &[1; 65_536]).unwrap();
+        let file = File::options().write(true).open(folder.path().join("name.part")).unwrap();
+        file.set_len(0).unwrap();
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+
+        let mut gather = GatherWrite::new(&mut storage);
+        gather.push_content(S, 16_384, 16_384).unwrap();
+        let error = gather.write_to(&mut here).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+        drop(gather);
+        // The next try names the file.
+        let mut gather = GatherWrite::new(&mut storage);
+        let error = gather.push_content(S, 16_384, 16_384).unwrap_err();
+        assert!(error.0.ends_with("name.part is shorter than the torrent says"), "{error}");
+        drop(gather);
+
+        file.set_len(65_536).unwrap();
+        let mut gather = GatherRead::new(&mut storage);
+        gather.push_content(S, 16_384, 16_384).unwrap();
+        file.set_len(0).unwrap();
+        there.write_all(b"x").unwrap();
+        let error = gather.read_from(&mut here).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+    }
+}

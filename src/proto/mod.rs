@@ -2,5 +2,17 @@
 //! what is to be done comes out as values.
 
 pub mod announcer;
+pub mod blame;
+pub mod choker;
+pub mod closed;
+pub mod connection;
+pub mod contacts;
+pub mod incoming;
+pub mod outgoing;
+pub mod output;
+pub mod peer;
+pub mod peering;
+pub mod picker;
 pub mod store;
+pub mod swarm;
 pub mod tracker;

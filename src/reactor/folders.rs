@@ -1,1 +1,597 @@
-//! The torrents and shareable folders: what is there, what it is called while incomplete, what is saved.
+//! The shareable and state folders: what is there, what it is called while incomplete, what is
+//! saved.
+//!
+//! Below the root of a content no symbolic link is followed, so that no torrent can lead out of
+//! it. Nothing here deletes or shortens what it did not create: a file in the way is renamed.
+
+pub use super::watch::{Change, TorrentsFolder};
+use crate::units::geometry::Geometry;
+use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, CWD};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+/// Bytes of a file name that all common file systems can hold.
+const NAME_BYTES_MAX: usize = 255;
+
+/// Which files a content consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// All files in the torrent's order.
+    pub files: Vec<LayoutFile>,
+    /// Total length and pieces.
+    pub geometry: Geometry,
+    /// What the file or folder is called in the shareable folder.
+    pub name: String,
+    /// Whether the content is a folder.
+    pub multi_file: bool,
+}
+
+/// One file of a content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayoutFile {
+    /// Below the content's root; empty if the root is the file itself.
+    pub path: PathBuf,
+    /// Its exact length.
+    pub length: u64,
+}
+
+/// What there is of a content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Located {
+    /// Nothing.
+    Absent,
+    /// All files under the final name, with exact lengths.
+    Complete(PathBuf),
+    /// The final name exists, but files are missing or have other lengths.
+    Differs(PathBuf),
+    /// A NAME.part of ours.
+    Partial(PathBuf),
+}
+
+/// What there is of the content in the shareable folder. Only names and lengths are looked at.
+#[must_use]
+pub fn locate(shareable: &Path, layout: &Layout) -> Located {
+    let (whole, part) = (final_path(shareable, layout), part_path(shareable, layout));
+    if is_complete(&whole, layout) {
+        Located::Complete(whole)
+    } else if part.symlink_metadata().is_ok() {
+        Located::Partial(part)
+    } else if whole.symlink_metadata().is_ok() {
+        Located::Differs(whole)
+    } else {
+        Located::Absent
+    }
+}
+
+/// Where the complete content belongs.
+#[must_use]
+pub fn final_path(shareable: &Path, layout: &Layout) -> PathBuf {
+    with_suffix(shareable, layout, "")
+}
+
+/// Where the incomplete content belongs.
+#[must_use]
+pub fn part_path(shareable: &Path, layout: &Layout) -> PathBuf {
+    with_suffix(shareable, layout, ".part")
+}
+
+/// Makes the NAME that differs the NAME.part to be completed, in place. A file that is longer
+/// than the torrent says is kept whole at NAME.before, and its first bytes are copied.
+///
+/// # Errors
+/// As the file system says; also when there is a NAME.part already.
+pub fn adopt(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
+    let (whole, part) = (final_path(shareable, layout), part_path(shareable, layout));
+    let about = whole.symlink_metadata()?;
+    let usable = if layout.multi_file { about.is_dir() } else { about.is_file() };
+    if !usable {
+        set_aside(shareable, layout)?;
+        return Ok(part);
+    }
+    if part.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    if !layout.multi_file {
+        let length = layout.geometry.length();
+        if about.len() > length {
+            let before = set_aside(shareable, layout)?;
+            copy_start(&before, &part, length)?;
+        } else {
+            rename_new(&whole, &part)?;
+        }
+        return Ok(part);
+    }
+    rename_new(&whole, &part)?;
+    let mut before = None;
+    for file in &layout.files {
+        let Ok(there) = stat_content(&part, &file.path) else { continue };
+        if !there.is_file() || there.len() <= file.length {
+            continue;
+        }
+        let before = match &before {
+            Some(before) => before,
+            None => before.insert(new_folder_before(shareable, layout)?),
+        };
+        let (short, long) = (part.join(&file.path), before.join(&file.path));
+        fs::create_dir_all(long.parent().unwrap_or(before))?;
+        rename_new(&short, &long)?;
+        copy_start(&long, &short, file.length)?;
+    }
+    Ok(part)
+}
+
+/// Renames NAME to NAME.before, or NAME.before.2 and so on; says which.
+///
+/// # Errors
+/// As the file system says.
+pub fn set_aside(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
+    let whole = final_path(shareable, layout);
+    first_free_before(shareable, layout, |before| rename_new(&whole, before))
+}
+
+/// Renames the complete NAME.part to NAME and makes the name last. If a NAME has appeared
+/// meanwhile, that is set aside first.
+///
+/// # Errors
+/// As the file system says.
+pub fn finish(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
+    let (whole, part) = (final_path(shareable, layout), part_path(shareable, layout));
+    match rename_new(&part, &whole) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            set_aside(shareable, layout)?;
+            rename_new(&part, &whole)?;
+        }
+        result => result?,
+    }
+    File::open(shareable)?.sync_all()?;
+    Ok(whole)
+}
+
+/// Length, time of last change in nanoseconds and inode of each file; zeros for a missing one.
+/// If they are as they were, the content need not be checked again.
+///
+/// Writing through a map changes the time only now and then: take the stamps after a flush.
+#[must_use]
+pub fn stamps(root: &Path, layout: &Layout) -> Vec<(u64, u64, u64)> {
+    let stamp = |file: &LayoutFile| match stat_content(root, &file.path) {
+        Ok(about) => (about.len(), mtime_ns(&about), about.ino()),
+        Err(_) => (0, 0, 0),
+    };
+    layout.files.iter().map(stamp).collect()
+}
+
+/// Replaces the file by one with these bytes, so that a reader, or a start after a crash, finds
+/// either the old or the new bytes whole.
+///
+/// # Errors
+/// As the file system says; the old file is then as it was.
+pub fn save_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // One fixed name, so that what a crash left behind is overwritten by the next attempt.
+    let mut beside = OsString::from(".");
+    beside.push(name);
+    beside.push(".new");
+    let beside = folder.join(beside);
+    let written = (|| {
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).custom_flags(flags);
+        let mut file = options.open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    })();
+    if written.is_err() {
+        // The error to tell is the first one.
+        let _ = fs::remove_file(&beside);
+        return written;
+    }
+    File::open(folder)?.sync_all()
+}
+
+/// Held as long as this process uses the state folder.
+#[derive(Debug)]
+pub struct StateLock {
+    /// The lock goes with the descriptor, also when the process is killed.
+    _file: File,
+}
+
+/// Claims the state folder, which is created if need be, for this process.
+///
+/// # Errors
+/// A sentence for the person, when another process has it or the folder cannot be used.
+pub fn lock_state(folder: &Path) -> Result<StateLock, String> {
+    let shown_folder = shown(folder);
+    let sentence =
+        |error: io::Error| format!("cannot use the state folder {shown_folder}: {error}");
+    fs::create_dir_all(folder).map_err(sentence)?;
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(folder.join("lock")).map_err(sentence)?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            // Only for the sentence below: without it the lock holds as well.
+            let id = std::process::id().to_string();
+            let _ = file.set_len(0).and_then(|()| file.write_all(id.as_bytes()));
+        }
+        Err(Errno::WOULDBLOCK) => {
+            let mut id = String::new();
+            let _ = file.take(20).read_to_string(&mut id);
+            let id: String = id.chars().filter(char::is_ascii_digit).collect();
+            return Err(format!(
+                "another reactor-peer (process {id}) uses the state folder {shown_folder}: stop \
+                 it, or give this one a folder of its own with --state"
+            ));
+        }
+        Err(error) => log::warn!("cannot lock the state folder {shown_folder}: {error}"),
+    }
+    Ok(StateLock { _file: file })
+}
+
+/// How [`open_content`] opens a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// Creates it and its folders if missing, then as `ReadWrite`.
+    Create,
+    /// For reading. The root itself may be a symbolic link: whoever put it there meant it.
+    Read,
+    /// For reading and writing.
+    ReadWrite,
+    /// Only to ask about it; needs no permission to read it.
+    Stat,
+}
+
+/// Opens a file of a content without following any link below its root.
+///
+/// # Errors
+/// As the file system says; also when it is no regular file or a link is in the way.
+pub fn open_content(root: &Path, path: &Path, how: Open) -> io::Result<File> {
+    let follow = matches!(how, Open::Read | Open::Stat);
+    let no_follow = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let at_root = if follow { OFlags::CLOEXEC } else { no_follow };
+    // NONBLOCK: opening a FIFO must not wait for somebody to write to it.
+    let flags = OFlags::NONBLOCK
+        | match how {
+            Open::Create => OFlags::RDWR | OFlags::CREATE,
+            Open::Read => OFlags::RDONLY,
+            Open::ReadWrite => OFlags::RDWR,
+            Open::Stat => OFlags::PATH,
+        };
+    let mode = Mode::from_raw_mode(0o666);
+    let mut names = path.components().peekable();
+    let file = if names.peek().is_none() {
+        rustix::fs::open(root, flags | at_root, mode)?
+    } else {
+        let folder_flags = OFlags::DIRECTORY | OFlags::PATH;
+        let mut folder = rustix::fs::open(root, folder_flags | at_root, mode)?;
+        loop {
+            let Some(Component::Normal(name)) = names.next() else {
+                return Err(refused("its path leads out of the content"));
+            };
+            if names.peek().is_none() {
+                break rustix::fs::openat(&folder, name, flags | no_follow, mode)?;
+            }
+            if how == Open::Create {
+                match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o777)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            folder = rustix::fs::openat(&folder, name, folder_flags | no_follow, mode)?;
+        }
+    };
+    let file = File::from(file);
+    if !file.metadata()?.is_file() {
+        return Err(refused("it is not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Where [`open_content`] looks, for messages.
+#[must_use]
+pub fn content_path(root: &Path, path: &Path) -> PathBuf {
+    // Joining an empty path would add a slash.
+    if path.as_os_str().is_empty() {
+        root.to_owned()
+    } else {
+        root.join(path)
+    }
+}
+
+/// The path as text that cannot command a terminal: names in it may come from a torrent.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    let mut text = String::new();
+    for c in path.to_string_lossy().chars() {
+        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || reorders {
+            text.extend(c.escape_unicode());
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Gives the file its length and reserves its space, where the file system can. A file that has
+/// both already is not touched.
+pub(super) fn reserve(file: &File, length: u64) -> io::Result<()> {
+    let about = file.metadata()?;
+    if about.len() == length && about.blocks().saturating_mul(512) >= length {
+        return Ok(());
+    }
+    if i64::try_from(length).is_err() {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    if length > 0 {
+        let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length);
+        match rustix::io::retry_on_intr(reserve) {
+            // NOSYS: the same from an old kernel.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if file.metadata()?.len() == length {
+        return Ok(());
+    }
+    file.set_len(length)
+}
+
+/// Bytes of the disk that the file has already.
+pub(super) fn allocated(root: &Path, path: &Path) -> u64 {
+    stat_content(root, path).map_or(0, |about| about.blocks().saturating_mul(512))
+}
+
+/// Bytes that we may still write where `path` is.
+pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let about = rustix::fs::statvfs(path)?;
+    Ok(about.f_bavail.saturating_mul(about.f_frsize))
+}
+
+fn stat_content(root: &Path, path: &Path) -> io::Result<Metadata> {
+    open_content(root, path, Open::Stat)?.metadata()
+}
+
+fn refused(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+fn is_complete(root: &Path, layout: &Layout) -> bool {
+    let Ok(about) = root.metadata() else { return false };
+    about.is_dir() == layout.multi_file
+        && layout.files.iter().all(|file| {
+            stat_content(root, &file.path).is_ok_and(|about| about.len() == file.length)
+        })
+}
+
+pub(super) fn mtime_ns(about: &Metadata) -> u64 {
+    let ns = i128::from(about.mtime()) * 1_000_000_000 + i128::from(about.mtime_nsec());
+    u64::try_from(ns).unwrap_or(0)
+}
+
+/// The content's name with a suffix; a name too long for both is cut, one that leads elsewhere
+/// is replaced.
+fn with_suffix(shareable: &Path, layout: &Layout, suffix: &str) -> PathBuf {
+    let mut names = Path::new(&layout.name).components();
+    let name = match (names.next(), names.next()) {
+        (Some(Component::Normal(name)), None) if name == layout.name.as_str() => &*layout.name,
+        _ => "_",
+    };
+    let mut end = name.len().min(NAME_BYTES_MAX - suffix.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    shareable.join(format!("{}{suffix}", &name[..end]))
+}
+
+/// Renames, never over something that is there.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Some network file systems do not know the flag.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            if to.symlink_metadata().is_ok() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            fs::rename(from, to)
+        }
+        result => Ok(result?),
+    }
+}
+
+fn new_folder_before(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
+    first_free_before(shareable, layout, |before| fs::create_dir(before))
+}
+
+fn first_free_before(
+    shareable: &Path,
+    layout: &Layout,
+    mut take: impl FnMut(&Path) -> io::Result<()>,
+) -> io::Result<PathBuf> {
+    let mut number = 1_u32;
+    loop {
+        let suffix = match number {
+            1 => ".before".to_owned(),
+            _ => format!(".before.{number}"),
+        };
+        let before = with_suffix(shareable, layout, &suffix);
+        match take(&before) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 10_000 => {
+                number += 1;
+            }
+            result => return result.map(|()| before),
+        }
+    }
+}
+
+/// Copies the first `length` bytes into a new file (by copy_file_range where that works).
+fn copy_start(from: &Path, to: &Path, length: u64) -> io::Result<()> {
+    let mut to = File::options().write(true).create_new(true).open(to)?;
+    io::copy(&mut File::open(from)?.take(length), &mut to)?;
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    /// A layout of files by path and length; one with an empty path is a single file.
+    pub(crate) fn layout(files: &[(&str, u64)], piece_length: u32) -> Layout {
+        let length = files.iter().map(|(_, length)| length).sum();
+        Layout {
+            files: files
+                .iter()
+                .map(|&(path, length)| LayoutFile { path: path.into(), length })
+                .collect(),
+            geometry: Geometry::new(length, piece_length).unwrap(),
+            name: "name".to_owned(),
+            multi_file: files.first().is_none_or(|(path, _)| !path.is_empty()),
+        }
+    }
+
+    pub(crate) fn put(folder: &TempDir, path: &str, bytes: &[u8]) -> PathBuf {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    fn names(folder: &TempDir) -> Vec<String> {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn single_file_from_absent_to_complete() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("", 5)], 16);
+        assert_eq!(locate(folder.path(), &layout), Located::Absent);
+        let part = put(&folder, "name.part", b"12345");
+        assert_eq!(locate(folder.path(), &layout), Located::Partial(part));
+        put(&folder, "name", b"other");
+        put(&folder, "name.before", b"older");
+        let whole = finish(folder.path(), &layout).unwrap();
+        assert_eq!(locate(folder.path(), &layout), Located::Complete(whole));
+        assert_eq!(names(&folder), ["name", "name.before", "name.before.2"]);
+        assert_eq!(fs::read(folder.path().join("name.before.2")).unwrap(), b"other");
+        assert_eq!(fs::read(folder.path().join("name")).unwrap(), b"12345");
+    }
+
+    #[test]
+    fn short_file_is_adopted_in_place_and_long_one_is_kept() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("", 5)], 16);
+        let whole = put(&folder, "name", b"123");
+        let inode = whole.metadata().unwrap().ino();
+        assert_eq!(locate(folder.path(), &layout), Located::Differs(whole));
+        let part = adopt(folder.path(), &layout).unwrap();
+        assert_eq!(part.metadata().unwrap().ino(), inode);
+        assert_eq!(names(&folder), ["name.part"]);
+
+        put(&folder, "name", b"1234567");
+        assert_eq!(adopt(folder.path(), &layout).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_file(&part).unwrap();
+        assert_eq!(fs::read(adopt(folder.path(), &layout).unwrap()).unwrap(), b"12345");
+        assert_eq!(names(&folder), ["name.before", "name.part"]);
+        assert_eq!(fs::read(folder.path().join("name.before")).unwrap(), b"1234567");
+    }
+
+    #[test]
+    fn folder_with_one_long_file_is_adopted() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("a/b/long", 3), ("empty", 0), ("gone", 9)], 16);
+        put(&folder, "name/a/b/long", b"12345");
+        let part = adopt(folder.path(), &layout).unwrap();
+        assert_eq!(fs::read(part.join("a/b/long")).unwrap(), b"123");
+        assert_eq!(fs::read(folder.path().join("name.before/a/b/long")).unwrap(), b"12345");
+        assert_eq!(stamps(&part, &layout)[1..], [(0, 0, 0), (0, 0, 0)]);
+    }
+
+    #[test]
+    fn what_cannot_be_adopted_is_set_aside() {
+        let folder = TempDir::new().unwrap();
+        let one = layout(&[("", 5)], 16);
+        fs::create_dir(folder.path().join("name")).unwrap();
+        adopt(folder.path(), &one).unwrap();
+        symlink("/dev/null", folder.path().join("name")).unwrap();
+        adopt(folder.path(), &one).unwrap();
+        assert_eq!(names(&folder), ["name.before", "name.before.2"]);
+    }
+
+    #[test]
+    fn links_below_the_root_and_odd_files_are_not_followed() {
+        let (folder, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        put(&outside, "f", b"12345");
+        let root = folder.path().join("name");
+        fs::create_dir(&root).unwrap();
+        symlink(outside.path(), root.join("d")).unwrap();
+        symlink(outside.path().join("f"), root.join("f")).unwrap();
+        for how in [Open::Create, Open::Read, Open::ReadWrite, Open::Stat] {
+            assert!(open_content(&root, Path::new("d/f"), how).is_err());
+            assert!(open_content(&root, Path::new("f"), how).is_err());
+            assert!(open_content(&root, Path::new("../f"), how).is_err());
+        }
+        let fifo = root.join("fifo");
+        rustix::fs::mknodat(CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert!(open_content(&root, Path::new("fifo"), Open::Read).is_err());
+        assert_eq!(locate(folder.path(), &layout(&[("f", 5)], 16)), Located::Differs(root));
+
+        // The root itself may be a link for reading, never for writing.
+        let link = folder.path().join("link");
+        symlink(outside.path().join("f"), &link).unwrap();
+        assert!(open_content(&link, Path::new(""), Open::Read).is_ok());
+        assert!(open_content(&link, Path::new(""), Open::ReadWrite).is_err());
+    }
+
+    #[test]
+    fn names_that_are_too_long_or_lead_out() {
+        let mut layout = layout(&[("", 5)], 16);
+        layout.name = "é".repeat(127);
+        let name = part_path(Path::new("s"), &layout).into_os_string().into_string().unwrap();
+        assert!(name.len() <= 2 + NAME_BYTES_MAX && name.ends_with("é.part"), "{name}");
+        for bad in ["", ".", "..", "a/b", "/a", "a/"] {
+            bad.clone_into(&mut layout.name);
+            assert_eq!(final_path(Path::new("s"), &layout), Path::new("s/_"));
+        }
+        assert_eq!(shown(Path::new("a\x1b[2J\u{202e}b")), "a\\u{1b}[2J\\u{202e}b");
+    }
+
+    #[test]
+    fn save_replaces_and_leaves_nothing_beside() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("record");
+        put(&folder, ".record.new", b"left by a crash, and longer");
+        for bytes in [&b"one"[..], b"two", b""] {
+            save_atomically(&path, bytes).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+            assert_eq!(names(&folder), ["record"]);
+        }
+        let taken = folder.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        assert!(save_atomically(&taken, b"x").is_err());
+        assert_eq!(names(&folder), ["record", "taken"]);
+    }
+
+    #[test]
+    fn the_second_on_one_state_folder_is_told() {
+        let folder = TempDir::new().unwrap();
+        let state = folder.path().join("a/b");
+        let lock = lock_state(&state).unwrap();
+        let sentence = lock_state(&state).unwrap_err();
+        assert!(sentence.contains(&format!("process {}", std::process::id())), "{sentence}");
+        drop(lock);
+        assert!(lock_state(&state).is_ok());
+    }
+}

@@ -1,1 +1,800 @@
 //! The content of torrents as mapped files, by swarm and offset.
+//!
+//! Files are opened when a window of them is mapped, and few stay open. Space is reserved when a
+//! content is opened for writing, so that a full disk is an error then and not a fault later.
+//! File systems that cannot map files are not supported.
+
+// The copies from and to mapped memory need pointers.
+#![allow(unsafe_code)]
+
+use super::folders::{self, Layout, LayoutFile, Open};
+use super::guard;
+use super::window::{Key, Slices, Windows};
+use crate::proto::store::{Store, StoreError};
+use crate::units::id::SwarmId;
+use core::{ptr, slice};
+use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::fs::Advice as FileAdvice;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::num::NonZeroU64;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes mapped at once unless said otherwise.
+pub const DEFAULT_BUDGET: usize = 16 * 1024 * 1024;
+/// Bytes of the smallest and the largest window: smaller ones are mapped too often (a map costs
+/// 5 us), larger ones make the budget coarse.
+const WINDOW_BYTES: (usize, usize) = (1024 * 1024, 4 * 1024 * 1024);
+/// Descriptors held for content.
+const OPEN_MAX: usize = 64;
+/// Bytes read ahead at once for requests, unless the pieces are smaller.
+const ADVISED_BYTES: u64 = 256 * 1024;
+/// How many read-aheads are remembered, not to ask for them again at each request.
+const ADVISED_MAX: usize = 64;
+
+/// The content of all swarms.
+pub struct Storage {
+    contents: BTreeMap<SwarmId, Content>,
+    pub(super) windows: Windows,
+    pub(super) slices: Slices,
+    window_bytes: usize,
+    /// Invariant: at most `OPEN_MAX`.
+    open: Vec<OpenFile>,
+    /// Grows with each use of an open file.
+    clock: u64,
+    /// Read-aheads asked for, the oldest overwritten first: swarm and number.
+    advised: [Option<(SwarmId, u64)>; ADVISED_MAX],
+    advised_next: usize,
+}
+
+/// The files of one swarm, laid end to end.
+struct Content {
+    root: PathBuf,
+    files: Vec<LayoutFile>,
+    /// Where each file begins in the content.
+    starts: Vec<u64>,
+    length: u64,
+    piece_length: u32,
+    writable: bool,
+    /// Files mapped for writing since the last flush.
+    unflushed: BTreeSet<u32>,
+}
+
+struct OpenFile {
+    swarm: SwarmId,
+    index: u32,
+    file: Arc<File>,
+    used: u64,
+}
+
+/// A file that has been written since it was last taken for a flush.
+pub struct Unflushed {
+    /// `None` if it is not open any more; then it is opened for the flush.
+    file: Option<Arc<File>>,
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Unflushed {
+    /// Waits until what was written to the file is on the disk; for the helper thread.
+    ///
+    /// # Errors
+    /// As the disk says; nothing of the file may then be recorded as present.
+    pub fn sync_data(&self) -> io::Result<()> {
+        match &self.file {
+            Some(file) => file.sync_data(),
+            None => folders::open_content(&self.root, &self.path, Open::Read)?.sync_data(),
+        }
+    }
+}
+
+/// What a segment is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
+    /// To be read once, from the front to the back.
+    Sequential,
+}
+
+/// A part of the content in one piece of memory, valid until the next call of [`Storage`] unless
+/// its window is pinned.
+pub(super) struct Segment {
+    pub(super) slot: usize,
+    pub(super) at: *mut u8,
+    /// Never zero.
+    pub(super) len: usize,
+    /// Nothing of the window comes after it.
+    last: bool,
+}
+
+impl Storage {
+    /// No content yet; windows of together `budget_bytes` may stay mapped.
+    #[must_use]
+    pub fn new(budget_bytes: usize) -> Self {
+        let (least, most) = WINDOW_BYTES;
+        // 16 windows at least, so that each of a few connections can have one of its own.
+        let window_bytes = (budget_bytes / 16 + 1).next_power_of_two() / 2;
+        Self::with_windows(budget_bytes, window_bytes.clamp(least, most))
+    }
+
+    pub(super) fn with_windows(budget_bytes: usize, window_bytes: usize) -> Self {
+        guard::install();
+        Self {
+            contents: BTreeMap::new(),
+            windows: Windows::new(budget_bytes),
+            slices: Slices::default(),
+            window_bytes,
+            open: Vec::new(),
+            clock: 0,
+            advised: [None; ADVISED_MAX],
+            advised_next: 0,
+        }
+    }
+
+    /// Makes complete content readable. A file that is missing or short is an error only of
+    /// what is read from there.
+    ///
+    /// # Errors
+    /// When there is nothing at `root`.
+    pub fn open_read(
+        &mut self,
+        swarm: SwarmId,
+        layout: &Layout,
+        root: &Path,
+    ) -> Result<(), StoreError> {
+        root.metadata().map_err(|error| failed("find", root, &error))?;
+        self.insert(swarm, layout, root, false)
+    }
+
+    /// Makes content readable and writable: creates what is missing, gives every file its exact
+    /// length and reserves its space. The folder that holds `root` must be there.
+    ///
+    /// # Errors
+    /// When the disk has not enough room, or says no otherwise. What was created stays, and the
+    /// call may be repeated.
+    pub fn open_write(
+        &mut self,
+        swarm: SwarmId,
+        layout: &Layout,
+        root: &Path,
+    ) -> Result<(), StoreError> {
+        check_room(layout, root)?;
+        if layout.multi_file {
+            match std::fs::create_dir(root) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed("create", root, &error));
+                }
+                _ => {}
+            }
+        }
+        for file in &layout.files {
+            reserve(root, file)?;
+        }
+        self.insert(swarm, layout, root, true)
+    }
+
+    /// Forgets the content and its maps. What was written and not flushed is still written by
+    /// the system, but nobody will be told: take [`Storage::files`] first.
+    pub fn close(&mut self, swarm: SwarmId) {
+        self.contents.remove(&swarm);
+        self.windows.remove_swarm(swarm);
+        self.open.retain(|open| open.swarm != swarm);
+        for advised in &mut self.advised {
+            if advised.is_some_and(|(of, _)| of == swarm) {
+                *advised = None;
+            }
+        }
+    }
+
+    /// The files written since the last call, for the flush helper.
+    pub fn files(&mut self, swarm: SwarmId) -> Vec<Unflushed> {
+        let Some(content) = self.contents.get_mut(&swarm) else { return Vec::new() };
+        let unflushed = core::mem::take(&mut content.unflushed);
+        let find = |index| {
+            let mut open = self.open.iter();
+            open.find(|open| open.swarm == swarm && open.index == index)
+                .map(|open| Arc::clone(&open.file))
+        };
+        unflushed
+            .into_iter()
+            .map(|index| Unflushed {
+                file: find(index),
+                root: content.root.clone(),
+                path: content.files[index as usize].path.clone(),
+            })
+            .collect()
+    }
+
+    /// Starts reading the range from the disk, because it will be sent soon. Whole stretches of
+    /// up to 256 KiB are asked for, each once; never waits for the disk.
+    pub fn advise_read(&mut self, swarm: SwarmId, offset: u64, len: usize) {
+        let Some(content) = self.contents.get(&swarm) else { return };
+        let stretch = u64::from(content.piece_length).clamp(16 * 1024, ADVISED_BYTES);
+        let end = offset.saturating_add(len as u64).min(content.length);
+        if offset >= end {
+            return;
+        }
+        for number in offset / stretch..=(end - 1) / stretch {
+            if self.advised.contains(&Some((swarm, number))) {
+                continue;
+            }
+            self.advised[self.advised_next] = Some((swarm, number));
+            self.advised_next = (self.advised_next + 1) % ADVISED_MAX;
+            self.read_ahead(swarm, number * stretch, stretch);
+        }
+    }
+
+    /// Whether the range can be read without waiting for the disk, as far as the system tells.
+    pub fn is_resident(&mut self, swarm: SwarmId, offset: u64, len: usize) -> bool {
+        let mut done = 0;
+        while done < len {
+            let at = offset.saturating_add(done as u64);
+            let Ok(segment) = self.segment(swarm, at, len - done, Access::Read) else {
+                return false;
+            };
+            if !resident(&segment) {
+                return false;
+            }
+            done += segment.len;
+        }
+        true
+    }
+
+    /// Bytes mapped now.
+    #[must_use]
+    pub fn mapped_bytes(&self) -> usize {
+        self.windows.bytes()
+    }
+
+    /// Shows `look` the content from `offset` on, `len` bytes or as many as lie in one window;
+    /// says how many.
+    pub(super) fn inspect(
+        &mut self,
+        swarm: SwarmId,
+        offset: u64,
+        len: usize,
+        access: Access,
+        look: impl FnOnce(&[u8]),
+    ) -> Result<usize, StoreError> {
+        let segment = self.segment(swarm, offset, len, access)?;
+        self.guarded(swarm, offset, &segment, || {
+            // SAFETY: the segment is mapped, nothing unmaps it before `look` is done, and the
+            // guard is up. Others may change the file meanwhile: the bytes are only looked at
+            // one by one, and no verdict but the digest hangs on them.
+            look(unsafe { slice::from_raw_parts(segment.at, segment.len) });
+        })?;
+        if access == Access::Sequential && segment.last {
+            self.windows.remove_sequential(segment.slot);
+        }
+        Ok(segment.len)
+    }
+
+    /// The memory that shows the content from `offset` on: `len` bytes or as many as lie in one
+    /// window.
+    pub(super) fn segment(
+        &mut self,
+        swarm: SwarmId,
+        offset: u64,
+        len: usize,
+        access: Access,
+    ) -> Result<Segment, StoreError> {
+        let content = self.contents.get_mut(&swarm).ok_or_else(not_open)?;
+        let (index, within) = content.locate(offset)?;
+        if access == Access::Write {
+            if !content.writable {
+                return Err(StoreError("the content is complete and only read".to_owned()));
+            }
+            content.unflushed.insert(index);
+        }
+        let window_bytes = self.window_bytes as u64;
+        let key = Key { swarm, file: index, number: within / window_bytes };
+        let sequential = access == Access::Sequential;
+        let slot = match self.windows.find(&key, sequential) {
+            Some(slot) => slot,
+            None => {
+                if sequential {
+                    self.read_ahead(swarm, offset, 2 * window_bytes);
+                }
+                let map = self.map(&key)?;
+                if sequential {
+                    // Only a hint: without it the map works as well.
+                    let _ = map.advise(Advice::Sequential);
+                }
+                self.windows.insert(key, map, sequential)
+            }
+        };
+        let map = self.windows.map(slot);
+        // Less than a window, so it fits.
+        let skip = (within % window_bytes) as usize;
+        let left = map.len().saturating_sub(skip);
+        if left == 0 || len == 0 {
+            return Err(self.short(swarm, index));
+        }
+        // SAFETY: `skip` is less than the length of the map.
+        let at = unsafe { map.as_mut_ptr().add(skip) };
+        Ok(Segment { slot, at, len: left.min(len), last: left <= len })
+    }
+
+    fn insert(
+        &mut self,
+        swarm: SwarmId,
+        layout: &Layout,
+        root: &Path,
+        writable: bool,
+    ) -> Result<(), StoreError> {
+        self.close(swarm);
+        let mut starts = Vec::with_capacity(layout.files.len());
+        let mut length = 0_u64;
+        for file in &layout.files {
+            starts.push(length);
+            length = length.saturating_add(file.length);
+        }
+        if length != layout.geometry.length() {
+            return Err(StoreError("the files do not add up to the torrent's length".to_owned()));
+        }
+        let content = Content {
+            root: root.to_owned(),
+            files: layout.files.clone(),
+            starts,
+            length,
+            piece_length: layout.geometry.piece_length(),
+            writable,
+            unflushed: BTreeSet::new(),
+        };
+        self.contents.insert(swarm, content);
+        Ok(())
+    }
+
+    fn map(&mut self, key: &Key) -> Result<MmapRaw, StoreError> {
+        let content = self.contents.get(&key.swarm).ok_or_else(not_open)?;
+        let (writable, expected) = (content.writable, content.files[key.file as usize].length);
+        let result = self.open_file(key.swarm, key.file).and_then(|file| {
+            let start = key.number * self.window_bytes as u64;
+            let there = file.metadata()?.len().min(expected).saturating_sub(start);
+            let len = usize::try_from(there).unwrap_or(usize::MAX).min(self.window_bytes);
+            if len == 0 {
+                return Ok(None);
+            }
+            self.windows.make_room(len);
+            let mut options = MmapOptions::new();
+            options.offset(start).len(len);
+            let map = || match writable {
+                true => options.map_raw(&*file),
+                false => options.map_raw_read_only(&*file),
+            };
+            // Perhaps the address space is full: try again with no other window.
+            let map = map().or_else(|_| {
+                self.windows.make_room(usize::MAX / 2);
+                map()
+            })?;
+            Ok(Some(map))
+        });
+        match result {
+            Ok(Some(map)) => Ok(map),
+            Ok(None) => Err(self.short(key.swarm, key.file)),
+            Err(error) => Err(failed("open", &self.path(key.swarm, key.file), &error)),
+        }
+    }
+
+    fn open_file(&mut self, swarm: SwarmId, index: u32) -> io::Result<Arc<File>> {
+        self.clock += 1;
+        let clock = self.clock;
+        let mut open = self.open.iter_mut();
+        if let Some(open) = open.find(|open| open.swarm == swarm && open.index == index) {
+            open.used = clock;
+            return Ok(Arc::clone(&open.file));
+        }
+        let Some(content) = self.contents.get(&swarm) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if self.open.len() >= OPEN_MAX {
+            let oldest = self.open.iter().enumerate().min_by_key(|(_, open)| open.used);
+            if let Some((oldest, _)) = oldest {
+                self.open.swap_remove(oldest);
+            }
+        }
+        let how = if content.writable { Open::ReadWrite } else { Open::Read };
+        let path = &content.files[index as usize].path;
+        let file = Arc::new(folders::open_content(&content.root, path, how)?);
+        self.open.push(OpenFile { swarm, index, file: Arc::clone(&file), used: clock });
+        Ok(file)
+    }
+
+    /// Asks for what comes from `offset` on in the same file, and in the next ones for a stretch
+    /// that spans files.
+    fn read_ahead(&mut self, swarm: SwarmId, mut offset: u64, mut len: u64) {
+        // Several small files may share a stretch; opening many would take longer than it saves.
+        for _ in 0..4 {
+            let Some(content) = self.contents.get(&swarm) else { return };
+            let Ok((index, within)) = content.locate(offset) else { return };
+            let here = (content.files[index as usize].length - within).min(len);
+            let Ok(file) = self.open_file(swarm, index) else { return };
+            // Only a hint: what is not read ahead is read when it is needed.
+            let _ =
+                rustix::fs::fadvise(&*file, within, NonZeroU64::new(here), FileAdvice::WillNeed);
+            offset += here;
+            len -= here;
+            if len == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Runs `access` to the segment; a fault gives up its window and names the file.
+    fn guarded(
+        &mut self,
+        swarm: SwarmId,
+        offset: u64,
+        segment: &Segment,
+        access: impl FnOnce(),
+    ) -> Result<(), StoreError> {
+        guard::guarded(segment.at, segment.len, access).map_err(|guard::Faulted| {
+            self.windows.remove(segment.slot);
+            let index = self.contents.get(&swarm).and_then(|content| content.locate(offset).ok());
+            let path = self.path(swarm, index.map_or(0, |(index, _)| index));
+            StoreError(format!(
+                "{} was cut short or could not be read while in use",
+                folders::shown(&path)
+            ))
+        })
+    }
+
+    fn short(&self, swarm: SwarmId, index: u32) -> StoreError {
+        let path = self.path(swarm, index);
+        StoreError(format!("{} is shorter than the torrent says", folders::shown(&path)))
+    }
+
+    fn path(&self, swarm: SwarmId, index: u32) -> PathBuf {
+        self.contents.get(&swarm).map_or_else(PathBuf::new, |content| {
+            folders::content_path(&content.root, &content.files[index as usize].path)
+        })
+    }
+}
+
+impl Content {
+    /// The file that holds the byte at `offset`, and where in it.
+    fn locate(&self, offset: u64) -> Result<(u32, u64), StoreError> {
+        if offset >= self.length {
+            return Err(StoreError("the range ends after the torrent".to_owned()));
+        }
+        // Of several files that start here, all but the last are empty.
+        let index = self.starts.partition_point(|&start| start <= offset) - 1;
+        let number = u32::try_from(index).map_err(|_| not_open())?;
+        Ok((number, offset - self.starts[index]))
+    }
+}
+
+impl Store for Storage {
+    fn read(&mut self, swarm: SwarmId, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+        let mut done = 0;
+        while done < into.len() {
+            let at = offset.saturating_add(done as u64);
+            let rest = &mut into[done..];
+            done += self.inspect(swarm, at, rest.len(), Access::Read, |bytes| {
+                rest[..bytes.len()].copy_from_slice(bytes);
+            })?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, swarm: SwarmId, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = offset.saturating_add(done as u64);
+            let rest = &bytes[done..];
+            let segment = self.segment(swarm, at, rest.len(), Access::Write)?;
+            self.guarded(swarm, at, &segment, || {
+                // SAFETY: the segment is mapped for writing, not longer than `rest`, and `rest`
+                // is no part of it, because nobody holds a reference into a map; the guard is up.
+                unsafe { ptr::copy_nonoverlapping(rest.as_ptr(), segment.at, segment.len) };
+            })?;
+            done += segment.len;
+        }
+        Ok(())
+    }
+}
+
+/// Whether all pages of the segment are in memory.
+fn resident(segment: &Segment) -> bool {
+    let page = guard::page_bytes();
+    let skip = segment.at as usize % page;
+    let mut pages = [0_u8; 256];
+    let (mut at, end) = (segment.at as usize - skip, segment.at as usize + segment.len);
+    while at < end {
+        let len = (end - at).min(pages.len() * page);
+        // SAFETY: the range is mapped, and `pages` has room for one byte for each page of it.
+        let result = unsafe { libc::mincore(at as *mut _, len, pages.as_mut_ptr()) };
+        let asked = len.div_ceil(page);
+        if result != 0 || pages[..asked].iter().any(|page| page & 1 == 0) {
+            return false;
+        }
+        at += len;
+    }
+    true
+}
+
+/// Says no, with both figures, before anything is created for a content that cannot fit.
+fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
+    let mut needed = 0_u64;
+    for file in &layout.files {
+        let there = folders::allocated(root, &file.path);
+        needed = needed.saturating_add(file.length.saturating_sub(there));
+    }
+    let folder = root.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let free = folders::free_bytes(folder.unwrap_or(Path::new(".")));
+    match free {
+        Ok(free) if free < needed => Err(no_room(root, needed, free)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed("find the folder of", root, &error)),
+    }
+}
+
+/// Creates the file, gives it its exact length and reserves its space; an intact one is left as
+/// it is, its time of change too.
+fn reserve(root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
+    let path = folders::content_path(root, &file.path);
+    let open = folders::open_content(root, &file.path, Open::Create)
+        .map_err(|error| failed("create", &path, &error))?;
+    folders::reserve(&open, file.length).map_err(|error| {
+        if error.kind() == io::ErrorKind::StorageFull {
+            let free = folders::free_bytes(&path).unwrap_or(0);
+            no_room(&path, file.length, free)
+        } else {
+            failed("reserve the space of", &path, &error)
+        }
+    })
+}
+
+fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
+    let (path, needed, free) = (folders::shown(path), in_words(needed), in_words(free));
+    StoreError(format!("not enough space for {path}: {needed} are needed, {free} are free"))
+}
+
+fn in_words(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let unit = (bytes.max(1).ilog2() / 10).min(4);
+    if unit == 0 {
+        return format!("{bytes} bytes");
+    }
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
+}
+
+fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
+    StoreError(format!("cannot {what} {}: {error}", folders::shown(path)))
+}
+
+fn not_open() -> StoreError {
+    StoreError("the content is not open".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folders::tests::layout;
+    use super::super::window::{GatherRead, GatherWrite};
+    use super::*;
+    use crate::units::geometry::Geometry;
+    use proptest::prelude::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    const S: SwarmId = SwarmId(3);
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Read(u64, usize),
+        Write(u64, usize, u8),
+        Receive(u64, usize, u8),
+        Send(u64, usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let place = (0..90_000_u64, 0..40_000_usize, any::<u8>(), 0..4);
+        let step = place.prop_map(|(offset, len, byte, kind)| match kind {
+            0 => Step::Read(offset, len),
+            1 => Step::Write(offset, len, byte),
+            2 => Step::Receive(offset, len, byte),
+            _ => Step::Send(offset, len),
+        });
+        proptest::collection::vec(step, 1..30)
+    }
+
+    fn pattern(len: usize, seed: u8) -> Vec<u8> {
+        (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn like_a_vec(
+            lengths in proptest::collection::vec(prop_oneof![Just(0), 0..20_000_u64], 1..8),
+            steps in steps(),
+        ) {
+            let folder = TempDir::new().unwrap();
+            let root = folder.path().join("content");
+            let files: Vec<_> = (0..lengths.len()).map(|i| format!("a/b{i}/c/d/f{i}")).collect();
+            let files: Vec<_> = files.iter().map(String::as_str).zip(lengths).collect();
+            let layout = layout(&files, 16_384);
+            // Windows of a page, four of them: every block spans several.
+            let mut storage = Storage::with_windows(16_384, 4096);
+            storage.open_write(S, &layout, &root).unwrap();
+            let mut oracle = vec![0; usize::try_from(layout.geometry.length()).unwrap()];
+            for step in steps {
+                one_step(&mut storage, &mut oracle, step)?;
+                prop_assert!(storage.mapped_bytes() <= 16_384);
+                prop_assert!(storage.open.len() <= OPEN_MAX);
+            }
+            for file in storage.files(S) {
+                file.sync_data().unwrap();
+            }
+            storage.close(S);
+            let mut whole = Vec::new();
+            for file in &layout.files {
+                let bytes = fs::read(root.join(&file.path)).unwrap();
+                prop_assert_eq!(bytes.len() as u64, file.length);
+                whole.extend(bytes);
+            }
+            prop_assert_eq!(whole, oracle);
+        }
+    }
+
+    fn one_step(storage: &mut Storage, oracle: &mut [u8], step: Step) -> Result<(), TestCaseError> {
+        let (Step::Read(offset, len)
+        | Step::Write(offset, len, _)
+        | Step::Receive(offset, len, _)
+        | Step::Send(offset, len)) = step;
+        let start = offset as usize;
+        let lies_within = start + len <= oracle.len();
+        match step {
+            Step::Read(..) => {
+                let mut bytes = vec![1; len];
+                let result = storage.read(S, offset, &mut bytes);
+                prop_assert_eq!(result.is_ok(), lies_within || len == 0);
+                if result.is_ok() && len > 0 {
+                    prop_assert_eq!(&bytes[..], &oracle[start..start + len]);
+                }
+            }
+            Step::Write(_, _, seed) if lies_within => {
+                let bytes = pattern(len, seed);
+                storage.write(S, offset, &bytes).unwrap();
+                oracle[start..start + len].copy_from_slice(&bytes);
+            }
+            Step::Receive(_, _, seed) if lies_within => {
+                let bytes = pattern(len + 13, seed);
+                let mut head = [0; 13];
+                let mut gather = GatherRead::new(storage);
+                gather.push_bytes(&mut head);
+                gather.push_content(S, offset, len).unwrap();
+                prop_assert_eq!(gather.len(), len + 13);
+                let got = gather.read_from(&mut &bytes[..]).unwrap();
+                drop(gather);
+                prop_assert_eq!(got, len + 13);
+                prop_assert_eq!(&head[..], &bytes[..13]);
+                oracle[start..start + len].copy_from_slice(&bytes[13..]);
+            }
+            Step::Send(..) if lies_within => {
+                let mut sent = Vec::new();
+                let mut gather = GatherWrite::new(storage);
+                gather.push_const(b"head");
+                gather.push_content(S, offset, len).unwrap();
+                gather.push_content(S, offset, len).unwrap();
+                gather.write_to(&mut sent).unwrap();
+                drop(gather);
+                let block = &oracle[start..start + len];
+                prop_assert_eq!(sent, [b"head", block, block].concat());
+            }
+            _ => {
+                storage.advise_read(S, offset, len);
+                storage.is_resident(S, offset, len);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn complete_content_is_read_only_and_short_files_are_named() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("a", 10), ("b", 5000), ("gone", 1)], 16);
+        fs::write(folder.path().join("a"), [1; 10]).unwrap();
+        fs::write(folder.path().join("b"), [2; 4999]).unwrap();
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        storage.open_read(S, &layout, folder.path()).unwrap();
+        assert!(storage.write(S, 0, b"x").is_err());
+        let mut bytes = [0; 100];
+        storage.read(S, 0, &mut bytes).unwrap();
+        assert_eq!(bytes[8..12], [1, 1, 2, 2]);
+        let short = storage.read(S, 5000, &mut bytes[..10]).unwrap_err();
+        assert!(short.0.ends_with("b is shorter than the torrent says"), "{short}");
+        let gone = storage.read(S, 5010, &mut bytes[..1]).unwrap_err();
+        assert!(gone.0.contains("gone"), "{gone}");
+        assert!(storage.read(S, 5011, &mut bytes[..1]).is_err());
+        assert!(storage.read(S, u64::MAX, &mut bytes[..2]).is_err());
+        assert!(storage.read(SwarmId(9), 0, &mut bytes[..1]).is_err());
+        let missing = folder.path().join("missing");
+        assert!(storage.open_read(S, &layout, &missing).is_err());
+    }
+
+    #[test]
+    fn truncated_while_in_use() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("name.part");
+        let layout = layout(&[("", 100_000)], 16_384);
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        storage.open_write(S, &layout, &root).unwrap();
+        storage.write(S, 50_000, &[5; 50_000]).unwrap();
+        let file = File::options().write(true).open(&root).unwrap();
+        file.set_len(0).unwrap();
+        let mut bytes = [9; 100];
+        let error = storage.read(S, 60_000, &mut bytes).unwrap_err();
+        assert!(error.0.contains("name.part was cut short"), "{error}");
+        assert_eq!(storage.mapped_bytes(), 0);
+        file.set_len(100_000).unwrap();
+        storage.read(S, 60_000, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 100]);
+        file.set_len(0).unwrap();
+        assert!(storage.write(S, 60_000, &bytes).is_err());
+        let error = storage.write(S, 60_000, &bytes).unwrap_err();
+        assert!(error.0.ends_with("name.part is shorter than the torrent says"), "{error}");
+    }
+
+    #[test]
+    fn reopening_an_intact_file_does_not_touch_it() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("name.part");
+        let layout = layout(&[("a/b/c/d/e", 70_000), ("empty", 0)], 16_384);
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        storage.open_write(S, &layout, &root).unwrap();
+        assert_eq!(root.join("empty").metadata().unwrap().len(), 0);
+        let before = folders::stamps(&root, &layout);
+        assert_eq!(before[0].0, 70_000);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        storage.open_write(S, &layout, &root).unwrap();
+        assert_eq!(folders::stamps(&root, &layout), before);
+        storage.write(S, 0, b"x").unwrap();
+        assert_eq!(storage.files(S).len(), 1);
+        assert!(storage.files(S).is_empty());
+    }
+
+    #[test]
+    fn a_content_that_cannot_fit_says_both_figures() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("name.part");
+        let layout = layout(&[("a", 1 << 61)], 1 << 30);
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        let error = storage.open_write(S, &layout, &root).unwrap_err();
+        assert!(error.0.contains("2097152.0 TiB are needed"), "{error}");
+        assert!(!root.exists());
+        assert_eq!(in_words(1023), "1023 bytes");
+        assert_eq!(in_words(1_600_000), "1.5 MiB");
+    }
+
+    #[test]
+    fn many_files_need_few_descriptors() {
+        let folder = TempDir::new().unwrap();
+        let names: Vec<_> = (0..300).map(|i| format!("f{i}")).collect();
+        let files: Vec<_> = names.iter().map(|name| (name.as_str(), 100)).collect();
+        let layout = layout(&files, 16_384);
+        let mut storage = Storage::with_windows(1 << 20, 1 << 20);
+        let root = folder.path().join("content");
+        storage.open_write(S, &layout, &root).unwrap();
+        assert_eq!(storage.open.len(), 0);
+        storage.write(S, 0, &pattern(30_000, 1)).unwrap();
+        assert_eq!(storage.open.len(), OPEN_MAX);
+        let files = storage.files(S);
+        assert_eq!(files.len(), 300);
+        files.iter().for_each(|file| file.sync_data().unwrap());
+        assert!(storage.mapped_bytes() <= 1 << 20);
+    }
+
+    #[test]
+    fn files_must_add_up() {
+        let folder = TempDir::new().unwrap();
+        let mut layout = layout(&[("a", 10)], 16);
+        layout.geometry = Geometry::new(11, 16).unwrap();
+        let mut storage = Storage::new(0);
+        assert!(storage.open_read(S, &layout, folder.path()).is_err());
+    }
+}

@@ -1,1 +1,456 @@
 //! Bounded windows of mapped memory, and the gathering of them for one system call.
+//!
+//! A [`GatherRead`] or [`GatherWrite`] lists the places that the payload of several blocks rests
+//! at, so that one `readv` or `writev` moves it between the socket and the page cache without a
+//! buffer between. If a file was cut short behind our back, that call fails with EFAULT; the
+//! windows of the gather are then given up, and the next try says which file it is.
+
+// Slices over mapped memory: only here is it known that the memory stays mapped meanwhile.
+#![allow(unsafe_code)]
+
+use super::mmap::{Access, Storage};
+use crate::proto::store::StoreError;
+use crate::units::id::SwarmId;
+use core::slice;
+use memmap2::MmapRaw;
+use slab::Slab;
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+
+/// Windows at once, however small: far below the 65,530 maps a process may have.
+const WINDOWS_MAX: usize = 1024;
+/// Slices in one system call (IOV_MAX on Linux).
+const SLICES_MAX: usize = 1024;
+/// What a window is counted as at least: a page.
+const PAGE_BYTES: usize = 4096;
+
+/// Which part of which file a window shows. A window never spans files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) swarm: SwarmId,
+    pub(super) file: u32,
+    /// Counted in whole windows from the start of the file.
+    pub(super) number: u64,
+}
+
+struct Window {
+    key: Key,
+    map: MmapRaw,
+    /// When it was last asked for, by the clock of [`Windows`].
+    used: u64,
+    /// The gather that holds it, if that still lives.
+    pinned_by: u64,
+    /// Nobody but a check in order has looked at it.
+    sequential: bool,
+}
+
+/// The windows of all swarms, the least recently used given up first.
+pub(super) struct Windows {
+    slots: Slab<Window>,
+    by_key: BTreeMap<Key, usize>,
+    /// Invariant: the sum of the windows' sizes in whole pages.
+    bytes: usize,
+    budget_bytes: usize,
+    clock: u64,
+    /// The number of the gather that lives now or comes next; one lives at a time.
+    gather: u64,
+}
+
+impl Windows {
+    pub(super) fn new(budget_bytes: usize) -> Self {
+        Self {
+            slots: Slab::new(),
+            by_key: BTreeMap::new(),
+            bytes: 0,
+            budget_bytes,
+            clock: 0,
+            gather: 1,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The window's slot, if it is mapped.
+    pub(super) fn find(&mut self, key: &Key, sequential: bool) -> Option<usize> {
+        let slot = *self.by_key.get(key)?;
+        let window = &mut self.slots[slot];
+        self.clock += 1;
+        window.used = self.clock;
+        window.sequential &= sequential;
+        Some(slot)
+    }
+
+    pub(super) fn insert(&mut self, key: Key, map: MmapRaw, sequential: bool) -> usize {
+        self.make_room(size(&map));
+        self.bytes += size(&map);
+        self.clock += 1;
+        let window = Window { key, map, used: self.clock, pinned_by: 0, sequential };
+        let slot = self.slots.insert(window);
+        let old = self.by_key.insert(key, slot);
+        debug_assert!(old.is_none(), "{key:?} is mapped twice");
+        slot
+    }
+
+    pub(super) fn map(&self, slot: usize) -> &MmapRaw {
+        &self.slots[slot].map
+    }
+
+    pub(super) fn remove(&mut self, slot: usize) {
+        let window = self.slots.remove(slot);
+        self.by_key.remove(&window.key);
+        self.bytes -= size(&window.map);
+    }
+
+    /// Gives up a window that only a check in order has used.
+    pub(super) fn remove_sequential(&mut self, slot: usize) {
+        if self.slots[slot].sequential {
+            self.remove(slot);
+        }
+    }
+
+    pub(super) fn remove_swarm(&mut self, swarm: SwarmId) {
+        self.remove_where(|window| window.key.swarm == swarm);
+    }
+
+    /// Gives up least recently used windows until `more` bytes fit, as far as none is pinned.
+    pub(super) fn make_room(&mut self, more: usize) {
+        while self.bytes + more > self.budget_bytes || self.slots.len() >= WINDOWS_MAX {
+            let free = self.slots.iter().filter(|(_, window)| window.pinned_by != self.gather);
+            let Some((slot, _)) = free.min_by_key(|(_, window)| window.used) else { break };
+            self.remove(slot);
+        }
+    }
+
+    fn pin(&mut self, slot: usize) {
+        self.slots[slot].pinned_by = self.gather;
+    }
+
+    /// Unpins all windows, and gives them up if a call failed on one.
+    fn end_gather(&mut self, faulted: bool) {
+        let gather = self.gather;
+        if faulted {
+            self.remove_where(|window| window.pinned_by == gather);
+        }
+        self.gather += 1;
+        self.make_room(0);
+    }
+
+    fn remove_where(&mut self, mut unwanted: impl FnMut(&Window) -> bool) {
+        let (by_key, bytes) = (&mut self.by_key, &mut self.bytes);
+        self.slots.retain(|_, window| {
+            let goes = unwanted(window);
+            if goes {
+                by_key.remove(&window.key);
+                *bytes -= size(&window.map);
+            }
+            !goes
+        });
+    }
+}
+
+/// What the window takes of the budget.
+fn size(map: &MmapRaw) -> usize {
+    map.len().next_multiple_of(PAGE_BYTES)
+}
+
+/// The lists of slices, empty between two gathers but with their memory kept.
+#[derive(Default)]
+pub(super) struct Slices {
+    read: Vec<IoSliceMut<'static>>,
+    write: Vec<IoSlice<'static>>,
+}
+
+/// Where the next bytes of a connection belong, for one `readv`.
+///
+/// All windows it has mapped stay until it is dropped, beyond the budget if need be.
+pub struct GatherRead<'a> {
+    storage: &'a mut Storage,
+    /// Invariant: no two overlap, and all live for `'a`: borrowed for it, or in a pinned window.
+    slices: Vec<IoSliceMut<'static>>,
+    bytes: usize,
+    faulted: bool,
+}
+
+impl<'a> GatherRead<'a> {
+    /// An empty list.
+    pub fn new(storage: &'a mut Storage) -> Self {
+        let slices = core::mem::take(&mut storage.slices.read);
+        Self { storage, slices, bytes: 0, faulted: false }
+    }
+
+    /// The next bytes go here.
+    pub fn push_bytes(&mut self, bytes: &'a mut [u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.bytes += bytes.len();
+        // SAFETY: the bytes are borrowed for 'a, which `self` cannot outlive; the list is
+        // emptied when `self` is dropped.
+        let slice = unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) };
+        self.slices.push(IoSliceMut::new(slice));
+    }
+
+    /// The next `len` bytes are content of `swarm` from `offset` on.
+    ///
+    /// # Errors
+    /// When the content is not there or read-only, or when part of it is in the list already;
+    /// the part before the bad one is then in the list.
+    pub fn push_content(
+        &mut self,
+        swarm: SwarmId,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), StoreError> {
+        let mut done = 0;
+        while done < len {
+            let at = offset.saturating_add(done as u64);
+            let segment = self.storage.segment(swarm, at, len - done, Access::Write)?;
+            let (from, to) = (segment.at as usize, segment.at as usize + segment.len);
+            if self.slices.iter().any(|slice| {
+                let start = slice.as_ptr() as usize;
+                start < to && from < start + slice.len()
+            }) {
+                return Err(StoreError("one block has two places in one call".to_owned()));
+            }
+            self.storage.windows.pin(segment.slot);
+            // SAFETY: the memory is writable and mapped, and stays so while its window is
+            // pinned, which is until `self` is dropped; no other slice overlaps it. Others may
+            // change the file meanwhile, as they may change what any read returns.
+            let slice = unsafe { slice::from_raw_parts_mut(segment.at, segment.len) };
+            self.slices.push(IoSliceMut::new(slice));
+            self.bytes += segment.len;
+            done += segment.len;
+        }
+        Ok(())
+    }
+
+    /// Bytes of all slices.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is no place for a single byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Fills the places from `source`, in one call and in order; at most 1024 of them.
+    ///
+    /// The source must be one whose bytes the kernel moves (a socket): only then is a file that
+    /// was cut short an error and not a signal.
+    ///
+    /// # Errors
+    /// As `source` says; EFAULT means that the content, not the source, is bad.
+    pub fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
+        let count = self.slices.len().min(SLICES_MAX);
+        let result = source.read_vectored(&mut self.slices[..count]);
+        self.faulted |= result.as_ref().is_err_and(is_fault);
+        result
+    }
+}
+
+impl Drop for GatherRead<'_> {
+    fn drop(&mut self) {
+        self.slices.clear();
+        self.storage.slices.read = core::mem::take(&mut self.slices);
+        self.storage.windows.end_gather(self.faulted);
+    }
+}
+
+/// What a connection is to be sent, for one `writev`.
+///
+/// All windows it has mapped stay until it is dropped, beyond the budget if need be.
+pub struct GatherWrite<'a> {
+    storage: &'a mut Storage,
+    /// Invariant: all live for `'a`: borrowed for it, or in a pinned window.
+    slices: Vec<IoSlice<'static>>,
+    bytes: usize,
+    faulted: bool,
+}
+
+impl<'a> GatherWrite<'a> {
+    /// An empty list.
+    pub fn new(storage: &'a mut Storage) -> Self {
+        let slices = core::mem::take(&mut storage.slices.write);
+        Self { storage, slices, bytes: 0, faulted: false }
+    }
+
+    /// These bytes come next.
+    pub fn push_const(&mut self, bytes: &'a [u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.bytes += bytes.len();
+        // SAFETY: the bytes are borrowed for 'a, which `self` cannot outlive; the list is
+        // emptied when `self` is dropped.
+        let slice = unsafe { slice::from_raw_parts(bytes.as_ptr(), bytes.len()) };
+        self.slices.push(IoSlice::new(slice));
+    }
+
+    /// The content of `swarm` from `offset` on comes next, `len` bytes of it.
+    ///
+    /// # Errors
+    /// When the content is not there; the part before the bad one is then in the list.
+    pub fn push_content(
+        &mut self,
+        swarm: SwarmId,
+        offset: u64,
+        len: usize,
+    ) -> Result<(), StoreError> {
+        let mut done = 0;
+        while done < len {
+            let at = offset.saturating_add(done as u64);
+            let segment = self.storage.segment(swarm, at, len - done, Access::Read)?;
+            self.storage.windows.pin(segment.slot);
+            // SAFETY: the memory is mapped, and stays so while its window is pinned, which is
+            // until `self` is dropped. Others may change the file meanwhile; the kernel then
+            // sends what it finds, as it would for any file.
+            let slice = unsafe { slice::from_raw_parts(segment.at, segment.len) };
+            self.slices.push(IoSlice::new(slice));
+            self.bytes += segment.len;
+            done += segment.len;
+        }
+        Ok(())
+    }
+
+    /// Bytes of all slices.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Hands the slices to `sink`, in one call and in order; at most 1024 of them.
+    ///
+    /// The sink must be one whose bytes the kernel moves (a socket): only then is a file that
+    /// was cut short an error and not a signal.
+    ///
+    /// # Errors
+    /// As `sink` says; EFAULT means that the content, not the sink, is bad.
+    pub fn write_to(&mut self, sink: &mut impl Write) -> io::Result<usize> {
+        let count = self.slices.len().min(SLICES_MAX);
+        let result = sink.write_vectored(&self.slices[..count]);
+        self.faulted |= result.as_ref().is_err_and(is_fault);
+        result
+    }
+}
+
+impl Drop for GatherWrite<'_> {
+    fn drop(&mut self) {
+        self.slices.clear();
+        self.storage.slices.write = core::mem::take(&mut self.slices);
+        self.storage.windows.end_gather(self.faulted);
+    }
+}
+
+fn is_fault(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folders::tests::layout;
+    use super::super::mmap::DEFAULT_BUDGET;
+    use super::*;
+    use crate::proto::store::Store;
+    use std::fs::File;
+    use std::os::unix::net::UnixStream;
+    use tempfile::TempDir;
+
+    const S: SwarmId = SwarmId(1);
+
+    fn stored(length: u64, budget: usize, window: usize) -> (TempDir, Storage) {
+        let folder = TempDir::new().unwrap();
+        let mut storage = Storage::with_windows(budget, window);
+        let layout = layout(&[("", length)], 16_384);
+        storage.open_write(S, &layout, &folder.path().join("name.part")).unwrap();
+        (folder, storage)
+    }
+
+    #[test]
+    fn a_gather_keeps_its_windows_beyond_the_budget() {
+        let (_folder, mut storage) = stored(65_536, 4096, 4096);
+        let mut gather = GatherRead::new(&mut storage);
+        gather.push_content(S, 0, 32_768).unwrap();
+        assert_eq!(gather.storage.mapped_bytes(), 32_768);
+        assert_eq!(gather.read_from(&mut &[7; 32_768][..]).unwrap(), 32_768);
+        drop(gather);
+        assert_eq!(storage.mapped_bytes(), 4096);
+        let mut bytes = vec![0; 32_769];
+        storage.read(S, 0, &mut bytes).unwrap();
+        assert!(bytes[..32_768].iter().all(|&byte| byte == 7));
+        assert_eq!(bytes[32_768], 0);
+    }
+
+    #[test]
+    fn one_place_is_not_given_twice() {
+        let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
+        let mut gather = GatherRead::new(&mut storage);
+        gather.push_content(S, 16_384, 16_384).unwrap();
+        gather.push_content(S, 0, 16_384).unwrap();
+        assert!(gather.push_content(S, 32_767, 1).is_err());
+        assert!(gather.push_content(S, 0, 65_536).is_err());
+        assert_eq!(gather.len(), 32_768);
+    }
+
+    #[test]
+    fn more_slices_than_one_call_takes() {
+        let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
+        let mut gather = GatherWrite::new(&mut storage);
+        for _ in 0..2000 {
+            gather.push_content(S, 1, 1).unwrap();
+        }
+        let mut sink = Vec::new();
+        assert_eq!(gather.write_to(&mut sink).unwrap(), SLICES_MAX);
+    }
+
+    #[test]
+    fn the_lists_keep_their_memory() {
+        let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
+        let mut gather = GatherWrite::new(&mut storage);
+        gather.push_content(S, 0, 10).unwrap();
+        gather.push_const(b"");
+        let place = gather.slices.as_ptr();
+        drop(gather);
+        let gather = GatherWrite::new(&mut storage);
+        assert!(gather.is_empty());
+        assert_eq!(gather.slices.as_ptr(), place);
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_of_the_call() {
+        let (folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
+        storage.write(S, 0, &[1; 65_536]).unwrap();
+        let file = File::options().write(true).open(folder.path().join("name.part")).unwrap();
+        file.set_len(0).unwrap();
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+
+        let mut gather = GatherWrite::new(&mut storage);
+        gather.push_content(S, 16_384, 16_384).unwrap();
+        let error = gather.write_to(&mut here).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+        drop(gather);
+        // The next try names the file.
+        let mut gather = GatherWrite::new(&mut storage);
+        let error = gather.push_content(S, 16_384, 16_384).unwrap_err();
+        assert!(error.0.ends_with("name.part is shorter than the torrent says"), "{error}");
+        drop(gather);
+
+        file.set_len(65_536).unwrap();
+        let mut gather = GatherRead::new(&mut storage);
+        gather.push_content(S, 16_384, 16_384).unwrap();
+        file.set_len(0).unwrap();
+        there.write_all(b"x").unwrap();
+        let error = gather.read_from(&mut here).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
+    }
+}

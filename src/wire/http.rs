@@ -1,1 +1,613 @@
 //! The little of HTTP/1.1 that trackers need: one request, one answer, close.
+//! Knows bytes only; what is answered is the tracker's affair.
+
+use super::address::{printable, Host, HostPort};
+use crate::units::limits::{HTTP_BODY_MAX, HTTP_HEAD_MAX};
+use core::fmt;
+use core::net::IpAddr;
+use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS};
+
+/// Header lines one head may have: browsers send a dozen.
+const HEADERS_MAX: usize = 64;
+/// Bytes of the longest line before a chunk: a size and an extension nobody uses.
+const CHUNK_LINE_MAX: usize = 256;
+/// Bytes that would break the request line.
+const NOT_IN_TARGET: &AsciiSet = &CONTROLS.add(b' ');
+
+/// What is done with the target of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Send it.
+    Get,
+    /// Send what a GET would send, without the body.
+    Head,
+}
+
+/// A request whose head is complete. It has no body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// GET or HEAD.
+    pub method: Method,
+    /// The target in origin form: path and query as they stand, still percent-encoded.
+    pub target: &'a str,
+    /// Bytes of the head.
+    pub length: usize,
+}
+
+/// An answer that has arrived as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status code.
+    pub status: u16,
+    /// Where a redirection leads.
+    pub location: Option<String>,
+    /// The body without its chunks.
+    pub body: Vec<u8>,
+}
+
+/// What is wrong with a request or an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpError {
+    /// A line ends in LF without CR, or has a CR within: a way to smuggle requests.
+    BareLineEnd,
+    /// A request with a body, or with two ways to tell the length of one.
+    Body,
+    /// A chunk's size line is not one.
+    Chunk,
+    /// A content coding we never asked for.
+    Coding,
+    /// No HTTP, or not of version 1.
+    Malformed,
+    /// Neither GET nor HEAD.
+    Method,
+    /// The body is longer than [`HTTP_BODY_MAX`].
+    TooLongBody,
+    /// The head is longer than [`HTTP_HEAD_MAX`], or has too many lines.
+    TooLongHead,
+    /// The connection ended in the middle.
+    Truncated,
+}
+
+impl<'a> Request<'a> {
+    /// The target up to its query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    /// What follows the `?` of the target; empty if there is none.
+    #[must_use]
+    pub fn query(&self) -> &'a str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+}
+
+/// Reads the head of a request. `None`: it is not complete yet, give more bytes.
+///
+/// # Errors
+/// When no further byte can make it a request we answer. The error is the same however the
+/// bytes were split.
+pub fn parse_request(bytes: &[u8]) -> Result<Option<Request<'_>>, HttpError> {
+    check_method(bytes)?;
+    let Some(length) = head_length(bytes)? else { return Ok(None) };
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Request::new(&mut headers);
+    match head.parse(&bytes[..length]) {
+        Ok(httparse::Status::Complete(n)) if n == length => {}
+        Ok(_) => return Err(HttpError::Malformed),
+        Err(error) => return Err(error.into()),
+    }
+    // RFC 9112, 6.3: a GET may have a body, but then its end is where requests are smuggled.
+    let mut lengths = 0;
+    for header in head.headers.iter() {
+        if header.name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err(HttpError::Body);
+        }
+        if header.name.eq_ignore_ascii_case("content-length") {
+            lengths += 1;
+            if lengths > 1 || header.value.trim_ascii() != b"0" {
+                return Err(HttpError::Body);
+            }
+        }
+    }
+    let method = match head.method {
+        Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
+        _ => return Err(HttpError::Method),
+    };
+    let target = origin_form(head.path.unwrap_or_default()).ok_or(HttpError::Malformed)?;
+    Ok(Some(Request { method, target, length }))
+}
+
+/// Refuses other methods by the first bytes, before the rest has come.
+fn check_method(bytes: &[u8]) -> Result<(), HttpError> {
+    let start = |method: &[u8]| {
+        let n = method.len().min(bytes.len());
+        bytes[..n] == method[..n]
+    };
+    if start(b"GET ") || start(b"HEAD ") {
+        Ok(())
+    } else {
+        Err(HttpError::Method)
+    }
+}
+
+/// Length of the head with its empty line, if that has come and every line ends in CR LF.
+fn head_length(bytes: &[u8]) -> Result<Option<usize>, HttpError> {
+    let window = &bytes[..bytes.len().min(HTTP_HEAD_MAX)];
+    let mut line_start = 0;
+    for (i, &byte) in window.iter().enumerate() {
+        let next = window.get(i + 1);
+        if byte == b'\r' && next.is_some_and(|&b| b != b'\n') {
+            return Err(HttpError::BareLineEnd);
+        }
+        if byte == b'\n' {
+            if i == 0 || window[i - 1] != b'\r' {
+                return Err(HttpError::BareLineEnd);
+            }
+            if i == line_start + 1 {
+                return Ok(Some(i + 1));
+            }
+            line_start = i + 1;
+        }
+    }
+    if bytes.len() >= HTTP_HEAD_MAX {
+        return Err(HttpError::TooLongHead);
+    }
+    Ok(None)
+}
+
+/// RFC 9112, 3.2.2: a server must accept the absolute form as well.
+fn origin_form(target: &str) -> Option<&str> {
+    if target.starts_with('/') {
+        return Some(target);
+    }
+    let scheme = target.get(..7).filter(|s| s.eq_ignore_ascii_case("http://"))?;
+    let rest = &target[scheme.len()..];
+    Some(rest.find('/').map_or("/", |slash| &rest[slash..]))
+}
+
+/// An answer with its head; the connection ends after it.
+#[must_use]
+pub fn answer(status: u16, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!(
+        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n",
+        reason(status),
+        body.len()
+    )
+    .into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// The answer to a HEAD: `answer` cut after its head (RFC 9110, 9.3.2).
+#[must_use]
+pub fn without_body(mut answer: Vec<u8>) -> Vec<u8> {
+    if let Ok(Some(length)) = head_length(&answer) {
+        answer.truncate(length);
+    }
+    answer
+}
+
+const fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        500.. => "Internal Server Error",
+        _ => "Other",
+    }
+}
+
+/// A GET request. What would break the request line is percent-encoded.
+#[must_use]
+pub fn get(host: &HostPort, path_and_query: &str) -> Vec<u8> {
+    let target = utf8_percent_encode(path_and_query, NOT_IN_TARGET);
+    // RFC 9110, 7.2: without the port where it is the scheme's own.
+    let host = match (&host.host, host.port) {
+        (Host::Ip(IpAddr::V6(v6)), 80) => format!("[{v6}]"),
+        (name, 80) => name.to_string(),
+        _ => host.to_string(),
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: reactor-peer/{version}\r\n\
+         Accept-Encoding: identity\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// How the end of a body is known (RFC 9112, 6.3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Chunked,
+    Close,
+    Length(usize),
+}
+
+/// Reads an answer to a GET. `closed`: no more bytes will come. `None`: not complete yet.
+///
+/// Lines may end in a bare LF: small trackers send that, and there is no second answer on the
+/// connection that could be smuggled.
+///
+/// # Errors
+/// When no further byte can make it an answer, or none will come.
+pub fn parse_response(bytes: &[u8], closed: bool) -> Result<Option<Response>, HttpError> {
+    let unfinished = || if closed { Err(HttpError::Truncated) } else { Ok(None) };
+    let mut rest = bytes;
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut head = httparse::Response::new(&mut headers);
+        let window = &rest[..rest.len().min(HTTP_HEAD_MAX)];
+        let length = match head.parse(window) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if rest.len() >= HTTP_HEAD_MAX => {
+                return Err(HttpError::TooLongHead);
+            }
+            Ok(httparse::Status::Partial) => return unfinished(),
+            Err(error) => return Err(error.into()),
+        };
+        let status = head.code.unwrap_or_default();
+        rest = &rest[length..];
+        // RFC 9110, 15.2: an interim answer precedes the real one; nobody asked for 101.
+        match status {
+            101 => return Err(HttpError::Malformed),
+            100..=199 => {
+                if bytes.len() - rest.len() > HTTP_HEAD_MAX {
+                    return Err(HttpError::TooLongHead);
+                }
+                continue;
+            }
+            _ => {}
+        }
+        let framing = framing(status, head.headers)?;
+        let location = head
+            .headers
+            .iter()
+            .find(|h| h.name.eq_ignore_ascii_case("location"))
+            .map(|h| String::from_utf8_lossy(h.value).trim().to_owned());
+        return match body(rest, framing, closed)? {
+            Some(body) => Ok(Some(Response { status, location, body })),
+            None => unfinished(),
+        };
+    }
+}
+
+fn framing(status: u16, headers: &[httparse::Header<'_>]) -> Result<Framing, HttpError> {
+    let mut chunked = false;
+    let mut length: Option<usize> = None;
+    for header in headers {
+        let value = core::str::from_utf8(header.value).map_err(|_| HttpError::Malformed)?.trim();
+        match header.name.to_ascii_lowercase().as_str() {
+            "transfer-encoding" if value.eq_ignore_ascii_case("chunked") && !chunked => {
+                chunked = true;
+            }
+            "transfer-encoding" if value.eq_ignore_ascii_case("identity") => {}
+            "transfer-encoding" => return Err(HttpError::Coding),
+            "content-encoding" if !value.eq_ignore_ascii_case("identity") => {
+                return Err(HttpError::Coding);
+            }
+            "content-length" => {
+                let digits = !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit());
+                if !digits {
+                    return Err(HttpError::Malformed);
+                }
+                // Digits that do not fit are a number beyond every bound.
+                let n = value.parse().unwrap_or(usize::MAX);
+                if length.replace(n).is_some_and(|before| before != n) {
+                    return Err(HttpError::Malformed);
+                }
+            }
+            _ => {}
+        }
+    }
+    match (status, chunked, length) {
+        (204 | 304, ..) => Ok(Framing::Length(0)),
+        (_, true, Some(_)) => Err(HttpError::Malformed),
+        (_, true, None) => Ok(Framing::Chunked),
+        (_, false, Some(n)) if n > HTTP_BODY_MAX => Err(HttpError::TooLongBody),
+        (_, false, Some(n)) => Ok(Framing::Length(n)),
+        (_, false, None) => Ok(Framing::Close),
+    }
+}
+
+fn body(bytes: &[u8], framing: Framing, closed: bool) -> Result<Option<Vec<u8>>, HttpError> {
+    match framing {
+        Framing::Length(n) => Ok(bytes.get(..n).map(<[u8]>::to_vec)),
+        Framing::Close if bytes.len() > HTTP_BODY_MAX => Err(HttpError::TooLongBody),
+        Framing::Close => Ok(closed.then(|| bytes.to_vec())),
+        Framing::Chunked => match chunks(bytes, |_| ())? {
+            None => Ok(None),
+            Some(length) => {
+                // Only now is it worth copying: half a body is walked again with every read.
+                let mut body = Vec::with_capacity(length);
+                chunks(bytes, |chunk| body.extend_from_slice(chunk))?;
+                Ok(Some(body))
+            }
+        },
+    }
+}
+
+/// Gives every chunk to `each`; the sum of their lengths once the last has come. Trailers are
+/// not waited for: nothing of theirs matters, and the connection ends anyway.
+fn chunks<'a>(bytes: &'a [u8], mut each: impl FnMut(&'a [u8])) -> Result<Option<usize>, HttpError> {
+    let mut rest = bytes;
+    let mut total = 0_usize;
+    loop {
+        // The lines between the chunks count as well, or tiny chunks would never end.
+        if bytes.len() - rest.len() > 4 * HTTP_BODY_MAX {
+            return Err(HttpError::TooLongBody);
+        }
+        let window = &rest[..rest.len().min(CHUNK_LINE_MAX)];
+        let Some(end) = window.iter().position(|&b| b == b'\n') else {
+            return if rest.len() >= CHUNK_LINE_MAX { Err(HttpError::Chunk) } else { Ok(None) };
+        };
+        let size = chunk_size(&window[..end]).ok_or(HttpError::Chunk)?;
+        rest = &rest[end + 1..];
+        if size == 0 {
+            return Ok(Some(total));
+        }
+        total = total.checked_add(size).ok_or(HttpError::TooLongBody)?;
+        if total > HTTP_BODY_MAX {
+            return Err(HttpError::TooLongBody);
+        }
+        let Some((chunk, after)) = rest.split_at_checked(size) else { return Ok(None) };
+        rest = match after {
+            [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] => rest,
+            [] | [b'\r'] => return Ok(None),
+            _ => return Err(HttpError::Chunk),
+        };
+        each(chunk);
+    }
+}
+
+fn chunk_size(line: &[u8]) -> Option<usize> {
+    let digits = line.split(|&b| b == b';').next()?.trim_ascii();
+    let digits = core::str::from_utf8(digits).ok()?;
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    Some(usize::from_str_radix(digits, 16).unwrap_or(usize::MAX))
+}
+
+impl HttpError {
+    /// The status with which a server refuses such a request.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Method => 405,
+            Self::TooLongBody | Self::Body => 413,
+            Self::TooLongHead => 431,
+            _ => 400,
+        }
+    }
+}
+
+impl From<httparse::Error> for HttpError {
+    fn from(error: httparse::Error) -> Self {
+        match error {
+            httparse::Error::TooManyHeaders => Self::TooLongHead,
+            _ => Self::Malformed,
+        }
+    }
+}
+
+impl fmt::Display for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let method = match self.method {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+        };
+        write!(f, "{method} {}", printable(self.target))
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BareLineEnd => "a line of the HTTP head does not end in CR LF",
+            Self::Body => "HTTP requests with a body are not answered",
+            Self::Chunk => "a chunk of the HTTP body is malformed",
+            Self::Coding => "the HTTP body is in a coding nobody asked for",
+            Self::Malformed => "this is not HTTP/1.1",
+            Self::Method => "only GET and HEAD are answered",
+            Self::TooLongBody => "the HTTP body is too long",
+            Self::TooLongHead => "the HTTP head is too long",
+            Self::Truncated => "the connection ended within the HTTP answer",
+        })
+    }
+}
+
+impl core::error::Error for HttpError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The outcome for the whole, after a check that every prefix says "more" or the same error.
+    fn request(bytes: &[u8]) -> Result<Option<Request<'_>>, HttpError> {
+        let whole = parse_request(bytes);
+        for split in 0..bytes.len() {
+            match (parse_request(&bytes[..split]), whole) {
+                (Ok(None), _) => {}
+                (before, _) if before == whole => {}
+                (before, _) => panic!("at {split}: {before:?}, then {whole:?}"),
+            }
+        }
+        whole
+    }
+
+    fn response(bytes: &[u8]) -> Result<Option<Response>, HttpError> {
+        let whole = parse_response(bytes, false);
+        for split in 0..bytes.len() {
+            let before = parse_response(&bytes[..split], false);
+            assert!(before == Ok(None) || before == whole, "at {split}: {before:?}, {whole:?}");
+        }
+        whole
+    }
+
+    #[test]
+    fn a_request_is_read_at_every_split() {
+        let bytes = b"GET /announce?info_hash=%00&x=y HTTP/1.1\r\nHost: a\r\n\r\n";
+        let r = request(bytes).unwrap().unwrap();
+        assert_eq!(
+            (r.method, r.path(), r.query()),
+            (Method::Get, "/announce", "info_hash=%00&x=y")
+        );
+        assert_eq!(r.length, bytes.len());
+        let r = request(b"HEAD http://h:1/scrape HTTP/1.0\r\n\r\nrest").unwrap().unwrap();
+        assert_eq!((r.method, r.path(), r.query()), (Method::Head, "/scrape", ""));
+        let zero = b"GET / HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(request(zero).unwrap().unwrap().to_string(), "GET /");
+    }
+
+    #[test]
+    fn requests_we_refuse() {
+        use HttpError as E;
+        for (bytes, error) in [
+            (&b"POST / HTTP/1.1\r\n\r\n"[..], E::Method),
+            (b"\r\nGET / HTTP/1.1\r\n\r\n", E::Method),
+            (b"GET / HTTP/1.1\n\n", E::BareLineEnd),
+            (b"GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n", E::BareLineEnd),
+            (b"GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", E::BareLineEnd),
+            (b"GET / HTTP/2.0\r\n\r\n", E::Malformed),
+            (b"GET nothing HTTP/1.1\r\n\r\n", E::Malformed),
+            (b"GET / HTTP/1.1\r\n A: folded\r\n\r\n", E::Malformed),
+            (b"GET / HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n", E::Body),
+            (b"GET / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd", E::Body),
+            (b"GET / HTTP/1.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n", E::Body),
+        ] {
+            assert_eq!(request(bytes), Err(error), "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn a_head_has_an_end() {
+        let mut bytes = b"GET / HTTP/1.1\r\n".to_vec();
+        bytes.resize(HTTP_HEAD_MAX - 1, b'a');
+        assert_eq!(parse_request(&bytes), Ok(None));
+        bytes.push(b'a');
+        assert_eq!(parse_request(&bytes), Err(HttpError::TooLongHead));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(HEADERS_MAX + 1));
+        assert_eq!(parse_request(many.as_bytes()), Err(HttpError::TooLongHead));
+        assert_eq!(HttpError::TooLongHead.status(), 431);
+    }
+
+    #[test]
+    fn our_answer_to_the_byte() {
+        let bytes = answer(200, "text/plain", b"hello");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\
+                    Connection: close\r\n\r\n";
+        assert_eq!(bytes, format!("{head}hello").into_bytes());
+        assert_eq!(without_body(bytes.clone()), head.as_bytes());
+        assert_eq!(response(&bytes).unwrap().unwrap().body, b"hello");
+    }
+
+    #[test]
+    fn our_request_to_the_byte() {
+        let text = |host: &str, path: &str| {
+            String::from_utf8(get(&HostPort::parse(host, 80).unwrap(), path)).unwrap()
+        };
+        let expected = format!(
+            "GET /a?b=%20c HTTP/1.1\r\nHost: 10.0.0.1:5000\r\nUser-Agent: reactor-peer/{}\r\n\
+             Accept-Encoding: identity\r\nConnection: close\r\n\r\n",
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(text("10.0.0.1:5000", "/a?b=%20c"), expected);
+        assert!(text("[::1]:80", "/").contains("Host: [::1]\r\n"));
+        assert!(text("[::1]:81", "/").contains("Host: [::1]:81\r\n"));
+        assert!(text("t", "/a b\r\nX: y").starts_with("GET /a%20b%0D%0AX:%20y HTTP/1.1\r\n"));
+        let bytes = text("t", "/x?y").into_bytes();
+        assert_eq!(request(&bytes).unwrap().unwrap().target, "/x?y");
+    }
+
+    #[test]
+    fn bodies_by_length_chunks_and_close() {
+        let body = |bytes: &[u8]| response(bytes).map(|r| r.map(|r| r.body));
+        let length = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcEXTRA";
+        assert_eq!(body(length), Ok(Some(b"abc".to_vec())));
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n\
+                        3;x=y\r\nabc\r\n0A\r\n0123456789\r\n0\r\nT: r\r\n\r\n";
+        assert_eq!(body(chunked), Ok(Some(b"abc0123456789".to_vec())));
+        let until_close = b"HTTP/1.0 200 OK\n\nabc";
+        assert_eq!(body(until_close), Ok(None));
+        assert_eq!(parse_response(until_close, true).unwrap().unwrap().body, b"abc");
+        let interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
+        assert_eq!(body(interim), Ok(Some(b"x".to_vec())));
+        let none = b"HTTP/1.1 204 No Content\r\n\r\n";
+        assert_eq!(body(none), Ok(Some(Vec::new())));
+        let moved = b"HTTP/1.1 302 Found\r\nLocation:  http://t/x \r\nContent-Length: 0\r\n\r\n";
+        let r = response(moved).unwrap().unwrap();
+        assert_eq!((r.status, r.location.as_deref()), (302, Some("http://t/x")));
+    }
+
+    #[test]
+    fn answers_we_refuse() {
+        use HttpError as E;
+        let head = |headers: &str, body: &str| {
+            response(format!("HTTP/1.1 200 OK\r\n{headers}\r\n{body}").as_bytes())
+        };
+        let chunked = "Transfer-Encoding: chunked\r\n";
+        assert_eq!(head("Content-Length: 1048577\r\n", ""), Err(E::TooLongBody));
+        assert_eq!(head("Content-Length: 99999999999999999999999\r\n", ""), Err(E::TooLongBody));
+        assert_eq!(head("Content-Length: -1\r\n", ""), Err(E::Malformed));
+        assert_eq!(head("Content-Length: +1\r\n", ""), Err(E::Malformed));
+        assert_eq!(head("Content-Length: 1\r\nContent-Length: 2\r\n", ""), Err(E::Malformed));
+        assert!(head("Content-Length: 1\r\nContent-Length: 1\r\n", "x").unwrap().is_some());
+        assert_eq!(head(&format!("{chunked}Content-Length: 1\r\n"), ""), Err(E::Malformed));
+        assert_eq!(head("Transfer-Encoding: gzip, chunked\r\n", ""), Err(E::Coding));
+        assert_eq!(head("Content-Encoding: gzip\r\n", ""), Err(E::Coding));
+        assert_eq!(head(chunked, "x\r\n"), Err(E::Chunk));
+        assert_eq!(head(chunked, "\r\n"), Err(E::Chunk));
+        assert_eq!(head(chunked, "1\r\nabc"), Err(E::Chunk));
+        assert_eq!(head(chunked, "100001\r\n"), Err(E::TooLongBody));
+        assert_eq!(head(chunked, "fffffffffffffffff\r\n"), Err(E::TooLongBody));
+        assert_eq!(head(chunked, &"1".repeat(CHUNK_LINE_MAX)), Err(E::Chunk));
+        assert_eq!(response(b"HTTP/1.1 101 Switch\r\n\r\n"), Err(E::Malformed));
+        assert_eq!(response(b"d8:intervali1ee"), Err(E::Malformed));
+    }
+
+    #[test]
+    fn an_end_too_early_is_an_error() {
+        let bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        for cut in 0..bytes.len() {
+            assert_eq!(parse_response(&bytes[..cut], true), Err(HttpError::Truncated));
+        }
+        let long = vec![b'x'; HTTP_BODY_MAX + 1];
+        let bytes = [b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &long].concat();
+        assert_eq!(parse_response(&bytes, true), Err(HttpError::TooLongBody));
+    }
+
+    #[test]
+    fn interim_answers_have_an_end() {
+        let bytes = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+        assert_eq!(parse_response(&bytes, false), Err(HttpError::TooLongHead));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(
+            start in prop::sample::select(vec!["", "GET ", "GET / HTTP/1.1\r\n", "HTTP/1.1 200 OK\r\n",
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]),
+            tail in prop::collection::vec(prop_oneof![
+                any::<u8>(), Just(b'\r'), Just(b'\n'), Just(b'0'), Just(b':')
+            ], 0..100),
+        ) {
+            let bytes = [start.as_bytes(), &tail].concat();
+            let _ = request(&bytes);
+            let _ = response(&bytes);
+            let _ = parse_response(&bytes, true);
+        }
+    }
+}

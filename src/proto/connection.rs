@@ -1,0 +1,165 @@
+//! A live remote end, from the first byte to the last.
+
+use super::closed::Closed;
+use super::outgoing::Outgoing;
+use super::peering::Peering;
+use crate::units::id::{ConnId, PeerId, SwarmId};
+use crate::units::time::Instant;
+use core::net::SocketAddr;
+
+/// What a dialed connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// One announce of this swarm.
+    Announce(SwarmId),
+    /// The peer wire protocol in this swarm.
+    Peer(SwarmId),
+}
+
+/// Where a connection stands. Each variant holds what is true in that state and nothing else.
+#[derive(Debug)]
+pub enum Phase {
+    /// Dialed; the socket is not connected yet.
+    Dialing {
+        /// For what.
+        purpose: Purpose,
+        /// When to give up.
+        deadline: Instant,
+    },
+    /// Accepted; the first byte will tell which protocol it is.
+    Sniffing {
+        /// What has come.
+        bytes: Vec<u8>,
+        /// When to give up.
+        deadline: Instant,
+    },
+    /// Our handshake is sent, theirs is not complete.
+    Handshaking {
+        /// The swarm both mean.
+        swarm: SwarmId,
+        /// What has come.
+        bytes: Vec<u8>,
+        /// When to give up.
+        deadline: Instant,
+    },
+    /// The peer wire protocol.
+    Peering(Box<Peering>),
+    /// An HTTP request is coming in.
+    Asked {
+        /// What has come.
+        bytes: Vec<u8>,
+        /// When to give up.
+        deadline: Instant,
+    },
+    /// An HTTP answer is going out; then the connection ends.
+    Answering {
+        /// When to give up.
+        deadline: Instant,
+    },
+    /// Our announce is sent; the tracker's answer is coming in.
+    Announcing {
+        /// Of which swarm.
+        swarm: SwarmId,
+        /// What has come.
+        bytes: Vec<u8>,
+        /// When to give up.
+        deadline: Instant,
+    },
+}
+
+/// A connection, its addresses and its loans.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its id; an id of the same slot with another generation is another connection's.
+    pub id: ConnId,
+    /// Where it stands, or why it ended: then it is about to be removed.
+    pub phase: Result<Phase, Closed>,
+    /// The other end.
+    pub remote: SocketAddr,
+    /// Our end, once known.
+    pub local: Option<SocketAddr>,
+    /// We dialed.
+    pub dialed: bool,
+    /// The client port lent to it; the inner `None` is any port.
+    pub lease: Option<Option<u16>>,
+    /// The address under which the swarm knows the remote end.
+    pub contact: Option<SocketAddr>,
+    /// The outbound bytes.
+    pub outgoing: Outgoing,
+    /// The reactor was told that there is something to send.
+    pub send_told: bool,
+    /// When something last came.
+    pub received_at: Instant,
+    /// When something was last sent.
+    pub sent_at: Instant,
+}
+
+impl Connection {
+    /// The conversation, if the connection has come that far.
+    #[must_use]
+    pub fn peering(&self) -> Option<&Peering> {
+        match &self.phase {
+            Ok(Phase::Peering(peering)) => Some(peering),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn peering_mut(&mut self) -> Option<&mut Peering> {
+        match &mut self.phase {
+            Ok(Phase::Peering(peering)) => Some(peering),
+            _ => None,
+        }
+    }
+
+    /// The swarm it belongs to, once that is clear.
+    #[must_use]
+    pub fn swarm(&self) -> Option<SwarmId> {
+        match &self.phase {
+            Ok(Phase::Dialing { purpose: Purpose::Announce(s) | Purpose::Peer(s), .. })
+            | Ok(Phase::Handshaking { swarm: s, .. } | Phase::Announcing { swarm: s, .. }) => {
+                Some(*s)
+            }
+            Ok(Phase::Peering(peering)) => Some(peering.swarm),
+            _ => None,
+        }
+    }
+
+    /// When the state it is in must be over.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Ok(
+                Phase::Dialing { deadline, .. }
+                | Phase::Sniffing { deadline, .. }
+                | Phase::Handshaking { deadline, .. }
+                | Phase::Asked { deadline, .. }
+                | Phase::Answering { deadline }
+                | Phase::Announcing { deadline, .. },
+            ) => Some(*deadline),
+            _ => None,
+        }
+    }
+}
+
+/// Which of two connections between the same two peers survives: both ends must choose alike, so
+/// it is the one that the peer with the smaller id dialed.
+#[must_use]
+pub fn dialed_by_smaller(ours: PeerId, theirs: PeerId, we_dialed: bool) -> bool {
+    (ours < theirs) == we_dialed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ends_keep_the_same_connection() {
+        let (a, b) = (PeerId([1; 20]), PeerId([2; 20]));
+        for a_dialed in [true, false] {
+            let seen_by_a = dialed_by_smaller(a, b, a_dialed);
+            let seen_by_b = dialed_by_smaller(b, a, !a_dialed);
+            assert_eq!(seen_by_a, seen_by_b);
+        }
+    }
+}

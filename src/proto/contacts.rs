@@ -1,0 +1,245 @@
+//! The addresses known for one swarm, and when each may be dialed again.
+
+use crate::units::id::ConnId;
+use crate::units::limits::{
+    CONTACTS_MAX, REDIAL_FIRST, REDIAL_KNOWN_MAX, REDIAL_OTHER_MAX, REDIAL_OTHER_TRIES,
+};
+use crate::units::time::{Duration, Instant};
+use core::net::SocketAddr;
+use std::collections::BTreeMap;
+
+/// Pause before a peer that wanted nothing and had nothing for us is dialed again.
+const USELESS_PAUSE: Duration = Duration::from_secs(60);
+/// Pause after which a proven poisoner may try again.
+const BAN_PAUSE: Duration = Duration::from_secs(3600);
+
+/// An address and what we know of it.
+#[derive(Clone, Debug)]
+struct Contact {
+    /// The user named it, or the torrent's bare announce did: dialed for ever.
+    known: bool,
+    /// The connection that leads there.
+    conn: Option<ConnId>,
+    /// Dials in a row that led to no handshake.
+    failures: u32,
+    next: Instant,
+}
+
+/// What became of a connection to a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Proven to have sent a bad piece.
+    Banned,
+    /// No connection, or no handshake.
+    Failed,
+    /// A working connection was lost.
+    Lost,
+    /// It is ourselves: never again.
+    Own,
+    /// We had nothing for each other.
+    Useless,
+}
+
+/// The addresses of one swarm in a fixed order.
+#[derive(Clone, Debug, Default)]
+pub struct Contacts {
+    map: BTreeMap<SocketAddr, Contact>,
+}
+
+impl Contacts {
+    /// Learns an address; true if it is new. `known`: the user named it.
+    pub fn add(&mut self, addr: SocketAddr, known: bool, now: Instant) -> bool {
+        if let Some(contact) = self.map.get_mut(&addr) {
+            contact.known |= known;
+            return false;
+        }
+        let room = known || self.map.len() < CONTACTS_MAX;
+        if room {
+            self.map.insert(addr, Contact { known, conn: None, failures: 0, next: now });
+        }
+        room
+    }
+
+    /// An address to dial now, the longest due first. `known_only`: a seeder's rule.
+    #[must_use]
+    pub fn due(&self, now: Instant, known_only: bool) -> Option<SocketAddr> {
+        self.waiting(known_only)
+            .filter(|(_, c)| c.next <= now)
+            .min_by_key(|(&addr, c)| (c.failures, c.next, addr))
+            .map(|(&addr, _)| addr)
+    }
+
+    /// When the next address is due.
+    #[must_use]
+    pub fn next_due(&self, known_only: bool) -> Option<Instant> {
+        self.waiting(known_only).map(|(_, c)| c.next).min()
+    }
+
+    /// A connection leads there (dialing counts).
+    pub fn engage(&mut self, addr: SocketAddr, conn: ConnId) {
+        if let Some(contact) = self.map.get_mut(&addr) {
+            contact.conn = Some(conn);
+        }
+    }
+
+    /// The connection that leads there.
+    #[must_use]
+    pub fn conn(&self, addr: SocketAddr) -> Option<ConnId> {
+        self.map.get(&addr).and_then(|c| c.conn)
+    }
+
+    /// Whether the user named it.
+    #[must_use]
+    pub fn is_known(&self, addr: SocketAddr) -> bool {
+        self.map.get(&addr).is_some_and(|c| c.known)
+    }
+
+    /// The handshake succeeded.
+    pub fn proved(&mut self, addr: SocketAddr) {
+        if let Some(contact) = self.map.get_mut(&addr) {
+            contact.failures = 0;
+        }
+    }
+
+    /// The connection has ended; sets when the address may be dialed again.
+    pub fn release(&mut self, addr: SocketAddr, ending: Ending, now: Instant) {
+        let Some(contact) = self.map.get_mut(&addr) else { return };
+        contact.conn = None;
+        let cap = if contact.known { REDIAL_KNOWN_MAX } else { REDIAL_OTHER_MAX };
+        let pause = match ending {
+            Ending::Own => {
+                contact.next = Instant::from_micros(u64::MAX);
+                return;
+            }
+            Ending::Banned => BAN_PAUSE,
+            Ending::Useless => USELESS_PAUSE,
+            Ending::Failed | Ending::Lost => {
+                let doubled = REDIAL_FIRST * (1 << contact.failures.min(10));
+                contact.failures += 1;
+                doubled.min(cap)
+            }
+        };
+        contact.next = now + pause;
+        if !contact.known && contact.failures > REDIAL_OTHER_TRIES {
+            self.map.remove(&addr);
+        }
+    }
+
+    /// Every address may be dialed at once (all peers are gone, or the network came back).
+    pub fn hurry(&mut self, now: Instant) {
+        for contact in self.map.values_mut().filter(|c| c.failures == 0) {
+            contact.next = contact.next.min(now);
+        }
+    }
+
+    /// All addresses that ever proved good or were never tried, for the resume record.
+    pub fn iter(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.map.iter().filter(|(_, c)| c.failures == 0 || c.known).map(|(&addr, _)| addr)
+    }
+
+    fn waiting(&self, known_only: bool) -> impl Iterator<Item = (&SocketAddr, &Contact)> {
+        let never = Instant::from_micros(u64::MAX);
+        let open = move |c: &Contact| c.conn.is_none() && c.next < never;
+        self.map.iter().filter(move |(_, c)| open(c) && (c.known || !known_only))
+    }
+}
+
+/// The client ports listen+1 ..= listen+max-conns, each lent to one socket at a time.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    /// Free ports, the one given back last at the end: so a port rests before it is used again.
+    free: std::collections::VecDeque<u16>,
+    /// Without a range every loan is `None`, but still counted.
+    any: bool,
+    lent: u16,
+    count: u16,
+}
+
+impl Ports {
+    /// `count` loans of the ports behind `listen`, or of any port.
+    #[must_use]
+    pub fn new(listen: u16, count: u16, any: bool) -> Self {
+        let free = (1..=count).filter_map(|n| listen.checked_add(n)).collect();
+        Self { free, any, lent: 0, count }
+    }
+
+    /// Whether a loan can be had.
+    #[must_use]
+    pub fn has_free(&self) -> bool {
+        if self.any {
+            self.lent < self.count
+        } else {
+            !self.free.is_empty()
+        }
+    }
+
+    /// Takes a loan: the port to bind, or `None` inside for any.
+    pub fn take(&mut self) -> Option<Option<u16>> {
+        if !self.has_free() {
+            return None;
+        }
+        self.lent += 1;
+        Some(if self.any { None } else { self.free.pop_front() })
+    }
+
+    /// Gives a loan back.
+    pub fn give_back(&mut self, port: Option<u16>) {
+        self.lent = self.lent.saturating_sub(1);
+        self.free.extend(port);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(s: u64) -> Instant {
+        Instant::from_micros(s * 1_000_000)
+    }
+
+    #[test]
+    fn known_hosts_are_dialed_for_ever_within_the_cap() {
+        let addr: SocketAddr = "10.0.0.1:5000".parse().unwrap();
+        let mut contacts = Contacts::default();
+        assert!(contacts.add(addr, true, at(0)) && !contacts.add(addr, false, at(0)));
+        let mut now = 0;
+        for pause in [1, 2, 4, 5, 5, 5, 5, 5, 5, 5] {
+            assert_eq!(contacts.due(at(now), true), Some(addr));
+            contacts.release(addr, Ending::Failed, at(now));
+            assert_eq!(contacts.next_due(true), Some(at(now + pause)));
+            now += pause;
+        }
+        contacts.proved(addr);
+        contacts.release(addr, Ending::Lost, at(now));
+        assert_eq!(contacts.next_due(true), Some(at(now + 1)));
+    }
+
+    #[test]
+    fn others_are_forgotten_and_ourselves_never_dialed() {
+        let addr: SocketAddr = "10.0.0.1:5000".parse().unwrap();
+        let mut contacts = Contacts::default();
+        contacts.add(addr, false, at(0));
+        assert_eq!(contacts.due(at(0), true), None);
+        for _ in 0..=REDIAL_OTHER_TRIES {
+            contacts.release(addr, Ending::Failed, at(0));
+        }
+        assert_eq!(contacts.next_due(false), None);
+        contacts.add(addr, false, at(0));
+        contacts.release(addr, Ending::Own, at(0));
+        assert_eq!(contacts.next_due(false), None);
+        assert!(!contacts.add(addr, false, at(0)));
+    }
+
+    #[test]
+    fn ports_rotate_and_never_leave_the_range() {
+        let mut ports = Ports::new(5000, 2, false);
+        assert_eq!((ports.take(), ports.take(), ports.take()), (Some(Some(5001)), Some(Some(5002)), None));
+        ports.give_back(Some(5002));
+        ports.give_back(Some(5001));
+        assert_eq!(ports.take(), Some(Some(5002)));
+        let mut any = Ports::new(5000, 1, true);
+        assert_eq!((any.take(), any.take()), (Some(None), None));
+        any.give_back(None);
+        assert!(any.has_free());
+    }
+}

@@ -1,0 +1,193 @@
+//! The outbound half of a connection: small messages as bytes, blocks as what they are.
+//!
+//! A block that we owe is twelve bytes until the socket can take it. Choke and cancel therefore
+//! drop blocks, not bytes, and nothing is copied that is not sent.
+
+use crate::units::geometry::{Block, Geometry};
+use crate::units::id::SwarmId;
+use crate::units::limits::{BLOCKS_A_CALL, REQUESTS_IN_MAX};
+use crate::wire::message::{self, Message, Span, PIECE_HEAD_BYTES};
+use std::collections::VecDeque;
+
+/// Bytes of small messages in one call; the rest goes with the next.
+const BYTES_A_CALL: usize = 64 * 1024;
+
+/// One part of what to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// A range of [`SendPlan::bytes`].
+    Bytes(usize, usize),
+    /// A range of the swarm's content.
+    Content {
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        len: usize,
+    },
+}
+
+/// What to send in one call.
+#[derive(Clone, Debug, Default)]
+pub struct SendPlan {
+    /// Whose content the segments mean.
+    pub swarm: Option<SwarmId>,
+    /// Messages and heads of blocks.
+    pub bytes: Vec<u8>,
+    /// In order.
+    pub segments: Vec<Segment>,
+}
+
+impl SendPlan {
+    /// Forgets the last call.
+    pub fn clear(&mut self) {
+        self.swarm = None;
+        self.bytes.clear();
+        self.segments.clear();
+    }
+
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        if !bytes.is_empty() {
+            self.segments.push(Segment::Bytes(from, self.bytes.len()));
+        }
+    }
+
+    fn push_block(&mut self, block: Block, geometry: &Geometry, sent: usize) {
+        let head = message::piece_head(span_of(block));
+        self.push_bytes(head.get(sent..).unwrap_or(&[]));
+        let skip = sent.saturating_sub(PIECE_HEAD_BYTES);
+        let offset = geometry.block_offset(block) + skip as u64;
+        self.segments.push(Segment::Content { offset, len: block.length as usize - skip });
+    }
+}
+
+/// The state between two writes.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    outbox: Vec<u8>,
+    /// Bytes of the outbox that are sent.
+    outbox_sent: usize,
+    /// The block that is half sent, and how much of it, its head counted.
+    current: Option<(Block, usize)>,
+    /// At most [`REQUESTS_IN_MAX`].
+    backlog: VecDeque<Block>,
+}
+
+impl Outgoing {
+    /// Whether nothing waits to be sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.outbox.is_empty() && self.current.is_none() && self.backlog.is_empty()
+    }
+
+    /// Bytes of small messages not yet sent.
+    #[must_use]
+    pub fn outbox_len(&self) -> usize {
+        self.outbox.len() - self.outbox_sent
+    }
+
+    /// Queues a message. Blocks go by [`Outgoing::owe`].
+    pub fn push(&mut self, message: &Message<'_>) {
+        message.write_to(&mut self.outbox);
+    }
+
+    /// Queues bytes that are not a message: a handshake, a keep-alive, HTTP.
+    pub fn push_bytes(&mut self, bytes: &[u8]) {
+        self.outbox.extend_from_slice(bytes);
+    }
+
+    /// Queues a block; false where too many wait already.
+    #[must_use]
+    pub fn owe(&mut self, block: Block) -> bool {
+        let room = self.backlog.len() < REQUESTS_IN_MAX;
+        if room {
+            self.backlog.push_back(block);
+        }
+        room
+    }
+
+    /// Drops a queued block; false where it is not queued, or under way already.
+    pub fn cancel(&mut self, block: Block) -> bool {
+        let at = self.backlog.iter().position(|&b| b == block);
+        at.is_some_and(|at| self.backlog.remove(at).is_some())
+    }
+
+    /// Drops all queued blocks (we choke).
+    pub fn drop_backlog(&mut self) -> impl Iterator<Item = Block> {
+        core::mem::take(&mut self.backlog).into_iter()
+    }
+
+    /// Blocks that wait.
+    #[must_use]
+    pub fn backlog_len(&self) -> usize {
+        self.backlog.len()
+    }
+
+    /// Says what to send next. The geometry is that of the swarm; `None` before the handshake.
+    pub fn plan(&self, of: Option<(SwarmId, &Geometry)>, plan: &mut SendPlan) {
+        plan.clear();
+        plan.swarm = of.map(|(swarm, _)| swarm);
+        if let (Some((block, sent)), Some((_, geometry))) = (self.current, of) {
+            plan.push_block(block, geometry, sent);
+        }
+        let unsent = &self.outbox[self.outbox_sent..];
+        plan.push_bytes(&unsent[..unsent.len().min(BYTES_A_CALL)]);
+        if unsent.len() > BYTES_A_CALL {
+            return;
+        }
+        if let Some((_, geometry)) = of {
+            for &block in self.backlog.iter().take(BLOCKS_A_CALL) {
+                plan.push_block(block, geometry, 0);
+            }
+        }
+    }
+
+    /// Takes note that the first `count` bytes of the plan are sent; calls `block_sent` for each
+    /// block that is gone in full. Returns the payload bytes among them.
+    pub fn sent(&mut self, mut count: usize, mut block_sent: impl FnMut(Block)) -> usize {
+        let mut payload = 0;
+        if let Some((block, before)) = self.current {
+            let step = count.min(PIECE_HEAD_BYTES + block.length as usize - before);
+            count -= step;
+            payload += payload_in(before, step);
+            self.current = Some((block, before + step));
+            if before + step < PIECE_HEAD_BYTES + block.length as usize {
+                return payload;
+            }
+            self.current = None;
+            block_sent(block);
+        }
+        let step = count.min(self.outbox.len() - self.outbox_sent);
+        count -= step;
+        self.outbox_sent += step;
+        if self.outbox_sent == self.outbox.len() {
+            self.outbox.clear();
+            self.outbox.shrink_to(1024);
+            self.outbox_sent = 0;
+        }
+        while count > 0 {
+            let block = self.backlog.pop_front().expect("no more is sent than was planned");
+            let whole = PIECE_HEAD_BYTES + block.length as usize;
+            let step = count.min(whole);
+            count -= step;
+            payload += payload_in(0, step);
+            if step < whole {
+                self.current = Some((block, step));
+            } else {
+                block_sent(block);
+            }
+        }
+        payload
+    }
+}
+
+fn payload_in(before: usize, step: usize) -> usize {
+    (before + step).saturating_sub(PIECE_HEAD_BYTES) - before.saturating_sub(PIECE_HEAD_BYTES)
+}
+
+/// The numbers of a block as they go over the wire.
+#[must_use]
+pub fn span_of(block: Block) -> Span {
+    Span { index: block.piece.get(), begin: block.begin, length: block.length }
+}

@@ -1,0 +1,83 @@
+//! What the core wants done, and what it tells people and tests.
+
+use crate::units::geometry::PieceIndex;
+use crate::units::id::{ConnId, SwarmId};
+use crate::wire::address::HostPort;
+use core::fmt;
+use core::net::SocketAddr;
+
+/// Something for the reactor to do. Drain after every input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Give the connection's socket back; its id is free at once.
+    Close(ConnId),
+    /// Connect to `remote`, bound to `local_port` if there is one.
+    Dial {
+        /// The connection this will be.
+        conn: ConnId,
+        /// Whom to dial.
+        remote: SocketAddr,
+        /// The leased client port.
+        local_port: Option<u16>,
+    },
+    /// Every piece is verified: give the content its final name.
+    Finish(SwarmId),
+    /// Find the addresses of a host; answer with `handle_resolved`.
+    Resolve(HostPort, Asker),
+    /// This connection has something to send.
+    Send(ConnId),
+    /// Hash this piece; answer with `handle_verified`.
+    Verify(SwarmId, PieceIndex),
+}
+
+/// Who wants a name resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The announcer of this swarm.
+    Announcer(SwarmId),
+    /// A host to dial in one swarm (`Some`) or in all (`None`).
+    Dialer(Option<SwarmId>),
+}
+
+/// What has happened, for people and tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A swarm's last piece was verified.
+    Completed(SwarmId),
+    /// A swarm's content cannot be read or written; the swarm has stopped.
+    Failed(SwarmId, String),
+    /// A swarm's status has changed.
+    StatusChanged(SwarmId, Status),
+    /// A piece is verified.
+    Verified(SwarmId, PieceIndex),
+}
+
+/// What we are in one swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Finding out what is there.
+    Checking,
+    /// The disk failed us; the swarm has stopped.
+    Failed,
+    /// Missing a piece that no connected peer has.
+    Leech,
+    /// Missing pieces that connected peers have.
+    Peer,
+    /// Has every piece.
+    Seeder,
+    /// Missing pieces, and no peer is connected.
+    Waiting,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Checking => "checking",
+            Self::Failed => "failed",
+            Self::Leech => "leech",
+            Self::Peer => "peer",
+            Self::Seeder => "seeder",
+            Self::Waiting => "waiting",
+        })
+    }
+}

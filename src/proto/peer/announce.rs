@@ -1,0 +1,167 @@
+//! Our announces to trackers, ours among them; and the answers we give as a tracker.
+
+use super::Peer;
+use crate::proto::announcer::Progress;
+use crate::proto::closed::Closed;
+use crate::proto::connection::{Phase, Purpose};
+use crate::proto::output::{Action, Asker};
+use crate::units::id::{ConnId, SwarmId};
+use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN};
+use crate::units::time::Instant;
+use crate::wire::address::HostPort;
+use crate::wire::http;
+use core::net::{IpAddr, SocketAddr};
+
+impl Peer {
+    /// Starts every announce that is due, as far as client ports reach.
+    pub(super) fn announce_due(&mut self, now: Instant) {
+        let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
+        for id in swarms {
+            let Some(swarm) = self.swarms.get_mut(&id) else { continue };
+            if swarm.announcer.poll_timeout().is_none_or(|at| at > now) {
+                continue;
+            }
+            if !self.ports.has_free() && !self.make_room(now) {
+                return;
+            }
+            let Some(swarm) = self.swarms.get_mut(&id) else { continue };
+            if let Some(attempt) = swarm.announcer.poll(now) {
+                self.actions.push_back(Action::Resolve(attempt.target, Asker::Announcer(id)));
+            }
+        }
+    }
+
+    /// The addresses of a tracker are known.
+    pub(super) fn announcer_resolved(
+        &mut self,
+        now: Instant,
+        id: SwarmId,
+        host: &HostPort,
+        answer: Result<Vec<(IpAddr, bool)>, String>,
+    ) {
+        let listen = self.config.listen_port;
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        let ips = match answer {
+            Ok(ips) => ips,
+            Err(why) => {
+                log::info!("{}: announce failed: {host}: {why}", swarm.torrent.name);
+                return swarm.announcer.handle_failure(now, &why);
+            }
+        };
+        // A5: the announce address is ours, so we are the tracker.
+        if ips.iter().any(|&(_, own)| own) && host.port == listen {
+            log::info!("{}: {host} is this host: we are the tracker", swarm.torrent.name);
+            return swarm.announcer.handle_own(now);
+        }
+        let Some(&(ip, _)) = ips.first() else {
+            return swarm.announcer.handle_failure(now, "it has no address");
+        };
+        let remote = SocketAddr::new(ip, host.port);
+        if !self.ports.has_free() {
+            self.make_room(now);
+        }
+        if !self.dial(now, remote, Purpose::Announce(id), None) {
+            let why = "every client port is in use";
+            self.release_purpose(now, Purpose::Announce(id), None, crate::proto::contacts::Ending::Failed, why);
+        }
+    }
+
+    /// More of a tracker's answer has come.
+    pub(super) fn announce_received(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
+        self.announce_progress(now, id, bytes, false);
+    }
+
+    /// The tracker has closed: its answer is complete, if it ever will be.
+    pub(super) fn announce_ended(&mut self, now: Instant, id: ConnId) {
+        self.announce_progress(now, id, &[], true);
+    }
+
+    fn announce_progress(&mut self, now: Instant, id: ConnId, more: &[u8], ended: bool) {
+        let Self { connections, swarms, .. } = self;
+        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+            return;
+        };
+        let remote = conn.remote;
+        let Ok(Phase::Announcing { swarm, bytes, .. }) = &mut conn.phase else { return };
+        bytes.extend_from_slice(more);
+        let Some(swarm) = swarms.get_mut(swarm) else { return };
+        let id_of_swarm = swarm.id;
+        match swarm.announcer.handle_answer(now, bytes, ended) {
+            Progress::NeedMore => return,
+            Progress::Done(peers) => {
+                let name = &swarm.torrent.name;
+                log::info!("{name}: tracker {remote} knows {} peers", peers.len());
+                self.learn_contacts(now, id_of_swarm, peers, false);
+            }
+            Progress::Failed(why) => {
+                log::warn!("{}: tracker {remote}: {why}", swarm.torrent.name);
+            }
+            Progress::Redirect => log::debug!("{}: tracker {remote} redirects", swarm.torrent.name),
+        }
+        // Already told: the close must not count as another failure.
+        self.remove_quietly(id);
+        self.dial_due(now);
+    }
+
+    /// More of an HTTP request has come; answers it once it is whole.
+    pub(super) fn asked(&mut self, now: Instant, id: ConnId) {
+        let Self { connections, tracker, .. } = self;
+        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+            return;
+        };
+        let Ok(Phase::Asked { bytes, .. }) = &conn.phase else { return };
+        let local = conn.local.unwrap_or(conn.remote);
+        let answer = match http::parse_request(bytes) {
+            Ok(None) if bytes.len() <= HTTP_HEAD_MAX => return,
+            Ok(None) => http::answer(431, "text/plain", b"request too large\n"),
+            Err(error) => http::answer(400, "text/plain", format!("{error}\n").as_bytes()),
+            Ok(Some(request)) => {
+                let answer = tracker.respond(now, conn.remote, local, &request);
+                log::debug!("<- {} {} {}", conn.remote, "GET", request.path().escape_debug());
+                if let Some(announced) = &answer.announced {
+                    let event = announced.event;
+                    log::info!("tracker: {} announced {event:?}", announced.addr);
+                }
+                let announced = answer.announced.map(|a| (a.info_hash, a.addr));
+                let bytes = answer.bytes;
+                let swarm = announced.and_then(|(hash, _)| self.by_hash.get(&hash).copied());
+                if let (Some(swarm), Some((_, addr))) = (swarm, announced) {
+                    self.learn_contacts(now, swarm, [addr], false);
+                }
+                bytes
+            }
+        };
+        if let Some(conn) = self.connection(id) {
+            conn.outgoing.push_bytes(&answer);
+            conn.phase = Ok(Phase::Answering { deadline: now + HTTP_WITHIN });
+        }
+        self.want_send(id);
+        self.dial_due(now);
+    }
+
+    /// Frees a client port for an announce: the dialed peer of least use goes. An announce takes
+    /// its port for a moment, and none has another way out.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let announcing = |conn: &crate::proto::connection::Connection| match &conn.phase {
+            Ok(Phase::Announcing { .. }) => true,
+            Ok(Phase::Dialing { purpose, .. }) => matches!(purpose, Purpose::Announce(_)),
+            _ => false,
+        };
+        if self.connections.iter().any(|(_, conn)| announcing(conn)) {
+            return false;
+        }
+        let mut least: Option<(u64, ConnId)> = None;
+        for (_, conn) in &mut self.connections {
+            let id = conn.id;
+            if let (Some(_), Some(peering)) = (conn.lease, conn.peering_mut()) {
+                let use_now = peering.down.get(now) + peering.up.get(now);
+                if now - peering.since > super::TICK && least.is_none_or(|(l, _)| use_now < l) {
+                    least = Some((use_now, id));
+                }
+            }
+        }
+        let Some((_, id)) = least else { return false };
+        self.close(now, id, Closed::MakeRoom);
+        self.ports.has_free()
+    }
+}

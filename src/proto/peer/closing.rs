@@ -1,0 +1,156 @@
+//! The end of a connection, and what it gives back.
+
+use super::Peer;
+use crate::proto::closed::Closed;
+use crate::proto::connection::{Phase, Purpose};
+use crate::proto::contacts::Ending;
+use crate::proto::output::Action;
+use crate::proto::peering::Peering;
+use crate::units::id::ConnId;
+use crate::units::time::Instant;
+use core::net::SocketAddr;
+
+impl Peer {
+    /// The socket has ended: `None` is FIN, otherwise the system's words.
+    pub fn handle_closed(&mut self, now: Instant, id: ConnId, error: Option<String>) {
+        let Some(conn) = self.connection(id) else { return };
+        let why = match (&conn.phase, error) {
+            (Ok(Phase::Peering(p)), _) if p.is_seeder() => {
+                let swarm = p.swarm;
+                let ours = self.swarms.get(&swarm).is_some_and(|s| s.picker.is_complete());
+                if ours { Closed::BothSeeders } else { Closed::Fin }
+            }
+            (Ok(Phase::Announcing { .. }), None) => {
+                // The end of the answer, where it gave no length.
+                self.announce_ended(now, id);
+                return self.dial_due(now);
+            }
+            (_, None) => Closed::Fin,
+            (_, Some(error)) => Closed::Reset(error),
+        };
+        self.close(now, id, why);
+        self.dial_due(now);
+    }
+
+    /// Ends the connection and gives back all it held.
+    pub(super) fn close(&mut self, now: Instant, id: ConnId, why: Closed) {
+        if self.connection(id).is_none() {
+            return;
+        }
+        let mut conn = self.connections.remove(id.slot as usize);
+        self.actions.push_back(Action::Close(id));
+        self.return_loans(&conn.lease, conn.dialed);
+        let phase = core::mem::replace(&mut conn.phase, Err(why.clone()));
+        let ending = ending_of(&why, &phase);
+        match phase {
+            Ok(Phase::Peering(peering)) => self.leave(now, id, conn.remote, &peering, &why),
+            Ok(Phase::Handshaking { .. } | Phase::Sniffing { .. }) => {
+                log::info!("{} disconnected before the handshake: {why}", conn.remote);
+            }
+            Ok(Phase::Dialing { purpose: Purpose::Peer(_), .. }) => {
+                log::debug!("{}: {why}", conn.remote);
+            }
+            Ok(
+                Phase::Dialing { purpose: Purpose::Announce(swarm), .. }
+                | Phase::Announcing { swarm, .. },
+            ) => {
+                let purpose = Purpose::Announce(swarm);
+                return self.release_purpose(now, purpose, None, ending, &why.to_string());
+            }
+            _ => log::debug!("{} disconnected: {why}", conn.remote),
+        }
+        if let Some(addr) = conn.contact {
+            for swarm in self.swarms.values_mut() {
+                if swarm.contacts.conn(addr) == Some(id) {
+                    swarm.contacts.release(addr, ending, now);
+                }
+            }
+        }
+    }
+
+    /// Removes a connection that never was one.
+    pub(super) fn remove_quietly(&mut self, id: ConnId) {
+        if self.connection(id).is_some() {
+            let conn = self.connections.remove(id.slot as usize);
+            self.actions.push_back(Action::Close(id));
+            self.return_loans(&conn.lease, conn.dialed);
+        }
+    }
+
+    /// What a dial was for learns that it came to nothing.
+    pub(super) fn release_purpose(
+        &mut self,
+        now: Instant,
+        purpose: Purpose,
+        contact: Option<SocketAddr>,
+        ending: Ending,
+        why: &str,
+    ) {
+        match purpose {
+            Purpose::Announce(swarm) => {
+                if let Some(swarm) = self.swarms.get_mut(&swarm) {
+                    log::info!("{}: announce failed: {why}", swarm.torrent.name);
+                    swarm.announcer.handle_failure(now, why);
+                }
+            }
+            Purpose::Peer(swarm) => {
+                if let (Some(swarm), Some(addr)) = (self.swarms.get_mut(&swarm), contact) {
+                    swarm.contacts.release(addr, ending, now);
+                }
+            }
+        }
+    }
+
+    fn return_loans(&mut self, lease: &Option<Option<u16>>, dialed: bool) {
+        if let Some(port) = *lease {
+            self.ports.give_back(port);
+        }
+        if !dialed {
+            self.inbound = self.inbound.saturating_sub(1);
+        }
+    }
+
+    /// A member leaves its swarm: its blocks are wanted again, its slot is free.
+    fn leave(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        remote: SocketAddr,
+        peering: &Peering,
+        why: &Closed,
+    ) {
+        log::info!("{} disconnected: {why}", remote.ip());
+        let Some(swarm) = self.swarms.get_mut(&peering.swarm) else { return };
+        swarm.members.retain(|&member| member != id);
+        if swarm.optimistic == Some(id) {
+            swarm.optimistic = None;
+        }
+        if let Some(pieces) = &peering.pieces {
+            swarm.picker.remove_peer(pieces);
+        }
+        for block in peering.requests.iter().copied().chain(peering.incoming.filling()) {
+            swarm.picker.give_back(block);
+        }
+        swarm.picker.disown(id);
+        let (swarm_id, info_hash) = (swarm.id, swarm.torrent.info_hash);
+        if let (true, Some(port)) = (why.is_loss(), peering.listen_port) {
+            self.tracker.handle_lost(info_hash, SocketAddr::new(remote.ip(), port));
+        }
+        if !peering.am_choking {
+            self.fill_slots(now, swarm_id);
+        }
+        self.refresh_status(now, swarm_id);
+        // What it owed can be asked of the others at once.
+        self.request_all(now, swarm_id);
+    }
+}
+
+fn ending_of(why: &Closed, phase: &Result<Phase, Closed>) -> Ending {
+    match why {
+        Closed::Banned => Ending::Banned,
+        Closed::Own => Ending::Own,
+        Closed::BothSeeders | Closed::Duplicate => Ending::Useless,
+        _ if matches!(phase, Ok(Phase::Peering(_))) => Ending::Lost,
+        _ => Ending::Failed,
+    }
+}

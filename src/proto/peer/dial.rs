@@ -1,0 +1,251 @@
+//! Dialing: whom, when, from which client port.
+
+use super::{DialError, Named, Peer};
+use crate::proto::closed::Closed;
+use crate::proto::connection::{Phase, Purpose};
+use crate::proto::contacts::Ending;
+use crate::proto::output::{Action, Asker};
+use crate::proto::swarm::{Stage, Swarm};
+use crate::units::id::{ConnId, SwarmId};
+use crate::units::limits::{ANNOUNCE_WITHIN, DIAL_WITHIN, HANDSHAKE_WITHIN};
+use crate::units::time::{Duration, Instant};
+use crate::wire::address::{is_dialable, HostPort};
+use crate::wire::handshake::Handshake;
+use core::net::{IpAddr, SocketAddr};
+
+/// Pause when every client port was found busy.
+const PORTS_REST: Duration = Duration::from_secs(1);
+/// Pause before a name that could not be resolved is tried again.
+const RESOLVE_PAUSE: Duration = Duration::from_secs(5);
+
+impl Peer {
+    /// The user named a host: it is dialed in every swarm, again and again.
+    pub fn handle_named(&mut self, now: Instant, host: HostPort) {
+        if !self.named.iter().any(|n| n.host == host) {
+            self.named.push(Named { host, addrs: Vec::new(), resolve_at: Some(now) });
+            self.resolve_named(now);
+        }
+    }
+
+    /// An answer to [`Action::Resolve`]: each address, and whether it is one of this host.
+    pub fn handle_resolved(
+        &mut self,
+        now: Instant,
+        host: &HostPort,
+        asker: &Asker,
+        answer: Result<Vec<(IpAddr, bool)>, String>,
+    ) {
+        match asker {
+            Asker::Announcer(swarm) => self.announcer_resolved(now, *swarm, host, answer),
+            Asker::Dialer(swarm) => self.dialer_resolved(now, host, *swarm, answer),
+        }
+        self.dial_due(now);
+    }
+
+    /// The socket is connected.
+    pub fn handle_connected(&mut self, now: Instant, id: ConnId, local: SocketAddr) {
+        let (peer_id, port) = (self.config.peer_id, self.config.listen_port);
+        let Self { connections, swarms, .. } = self;
+        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+            return;
+        };
+        let Ok(Phase::Dialing { purpose, .. }) = conn.phase else { return };
+        conn.local = Some(local);
+        let (Purpose::Announce(swarm) | Purpose::Peer(swarm)) = purpose;
+        let Some(swarm) = swarms.get_mut(&swarm) else { return };
+        conn.phase = Ok(match purpose {
+            Purpose::Announce(_) => {
+                let request = swarm.announcer.request(&swarm.stats(peer_id, port));
+                log::debug!("-> {} announce of {}", conn.remote, swarm.torrent.name);
+                conn.outgoing.push_bytes(&request);
+                let deadline = now + ANNOUNCE_WITHIN;
+                Phase::Announcing { swarm: swarm.id, bytes: Vec::new(), deadline }
+            }
+            Purpose::Peer(_) => {
+                log::info!("client {} connected to {}", local.port(), conn.remote);
+                let handshake = Handshake::ours(swarm.torrent.info_hash, peer_id);
+                log::debug!("-> {} handshake for {}", conn.remote, swarm.torrent.info_hash);
+                conn.outgoing.push_bytes(&handshake.to_bytes());
+                let deadline = now + HANDSHAKE_WITHIN;
+                Phase::Handshaking { swarm: swarm.id, bytes: Vec::new(), deadline }
+            }
+        });
+        self.want_send(id);
+    }
+
+    /// The socket could not be connected.
+    pub fn handle_dial_failed(&mut self, now: Instant, id: ConnId, error: DialError) {
+        let Some(conn) = self.connection(id) else { return };
+        let (remote, lease) = (conn.remote, conn.lease);
+        let Ok(Phase::Dialing { purpose, .. }) = conn.phase else { return };
+        let DialError::Failed(why) = error else {
+            return self.retry_from_next_port(now, id, remote, purpose, lease.flatten());
+        };
+        self.close(now, id, Closed::Dial(why));
+        self.dial_due(now);
+    }
+
+    /// Dials whatever is due while there are client ports. Announces come first: they are short,
+    /// and peers come from them.
+    pub(super) fn dial_due(&mut self, now: Instant) {
+        if self.stopping || now < self.ports_rest_until {
+            return;
+        }
+        self.announce_due(now);
+        while self.ports.has_free() {
+            let Some((swarm, addr)) = self.next_contact(now) else { return };
+            self.dial(now, addr, Purpose::Peer(swarm), Some(addr));
+        }
+    }
+
+    pub(super) fn dial(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        purpose: Purpose,
+        contact: Option<SocketAddr>,
+    ) -> bool {
+        let Some(lease) = self.ports.take() else { return false };
+        let id = self.insert(now, remote, Phase::Dialing { purpose, deadline: now + DIAL_WITHIN });
+        if let Some(conn) = self.connection(id) {
+            conn.dialed = true;
+            conn.lease = Some(lease);
+            conn.contact = contact;
+        }
+        let (Purpose::Announce(swarm) | Purpose::Peer(swarm)) = purpose;
+        if let (Some(addr), Some(swarm)) = (contact, self.swarms.get_mut(&swarm)) {
+            swarm.contacts.engage(addr, id);
+        }
+        log::debug!("dialing {remote}");
+        self.actions.push_back(Action::Dial { conn: id, remote, local_port: lease });
+        true
+    }
+
+    /// When this swarm next wants to dial or announce.
+    pub(super) fn swarm_timeout(&self, swarm: &Swarm) -> Option<Instant> {
+        let announce = swarm.announcer.poll_timeout();
+        let contact = match self.dials(swarm) {
+            Some(known_only) if self.ports.has_free() => swarm.contacts.next_due(known_only),
+            _ => None,
+        };
+        let next = [announce, contact].into_iter().flatten().min()?;
+        // Where the client ports are all lent, an announce that is due waits for the next tick.
+        Some(next.max(self.ports_rest_until))
+    }
+
+    /// Learns addresses for one swarm.
+    pub(super) fn learn_contacts(
+        &mut self,
+        now: Instant,
+        swarm: SwarmId,
+        addrs: impl IntoIterator<Item = SocketAddr>,
+        known: bool,
+    ) {
+        let (own, port) = (&self.config.own_addresses, self.config.listen_port);
+        let Some(swarm) = self.swarms.get_mut(&swarm) else { return };
+        for addr in addrs {
+            if is_dialable(addr) && !(addr.port() == port && own.contains(&addr.ip())) {
+                swarm.contacts.add(addr, known, now);
+            }
+        }
+    }
+
+    pub(super) fn resolve_named(&mut self, now: Instant) {
+        for named in &mut self.named {
+            if named.resolve_at.is_some_and(|at| at <= now) {
+                named.resolve_at = None;
+                self.actions.push_back(Action::Resolve(named.host.clone(), Asker::Dialer(None)));
+            }
+        }
+    }
+
+    /// The addresses the user named so far, for a swarm that starts.
+    pub(super) fn named_addrs(&self) -> Vec<SocketAddr> {
+        self.named.iter().flat_map(|n| n.addrs.iter().copied()).collect()
+    }
+
+    fn dialer_resolved(
+        &mut self,
+        now: Instant,
+        host: &HostPort,
+        only: Option<SwarmId>,
+        answer: Result<Vec<(IpAddr, bool)>, String>,
+    ) {
+        let listen = self.config.listen_port;
+        let addrs: Vec<SocketAddr> = match &answer {
+            Ok(ips) => ips
+                .iter()
+                .filter(|(_, own)| !(*own && host.port == listen))
+                .map(|&(ip, _)| SocketAddr::new(ip, host.port))
+                .collect(),
+            Err(why) => {
+                log::warn!("{host}: {why}");
+                Vec::new()
+            }
+        };
+        if only.is_none() {
+            if let Some(named) = self.named.iter_mut().find(|n| n.host == *host) {
+                named.resolve_at = answer.is_err().then_some(now + RESOLVE_PAUSE);
+                named.addrs.clone_from(&addrs);
+            }
+        }
+        let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
+        for swarm in swarms.into_iter().filter(|&s| only.is_none_or(|only| only == s)) {
+            self.learn_contacts(now, swarm, addrs.iter().copied(), true);
+        }
+    }
+
+    /// Whether the swarm dials at all, and if so, whether only hosts the user named (A6).
+    fn dials(&self, swarm: &Swarm) -> Option<bool> {
+        match swarm.stage {
+            Stage::Downloading => Some(false),
+            Stage::Complete => Some(!self.config.seed_dials),
+            Stage::Checking | Stage::Failed => None,
+        }
+    }
+
+    /// The next contact, swarm after swarm in turn.
+    fn next_contact(&mut self, now: Instant) -> Option<(SwarmId, SocketAddr)> {
+        let after = self.swarms.range(SwarmId(self.last_dialer.0.saturating_add(1))..);
+        let before = self.swarms.range(..=self.last_dialer);
+        let due = |(&id, swarm): (&SwarmId, &Swarm)| {
+            let addr = swarm.contacts.due(now, self.dials(swarm)?)?;
+            Some((id, addr))
+        };
+        let found = after.chain(before).find_map(due)?;
+        self.last_dialer = found.0;
+        Some(found)
+    }
+
+    /// The leased port cannot be used now: the next one may.
+    fn retry_from_next_port(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        remote: SocketAddr,
+        purpose: Purpose,
+        port: Option<u16>,
+    ) {
+        let Some(port) = port else {
+            return self.close(now, id, Closed::Dial("no local port is free".into()));
+        };
+        if !self.ports_warned.contains(&port) {
+            log::warn!("client port {port} is busy towards {remote}; trying the next");
+            self.ports_warned.push(port);
+        }
+        let contact = self.connection(id).and_then(|conn| conn.contact);
+        let tried = self.connections.iter().filter(|(_, c)| c.lease.is_some()).count();
+        // Each busy port goes to the end of the queue; after a whole round all of them rest.
+        self.remove_quietly(id);
+        let round = self.ports_warned.len() >= usize::from(self.config.max_conns);
+        if round || tried > usize::from(self.config.max_conns) {
+            self.ports_warned.clear();
+            self.ports_rest_until = now + PORTS_REST;
+            self.release_purpose(now, purpose, contact, Ending::Failed, "no client port is free");
+            return;
+        }
+        if !self.dial(now, remote, purpose, contact) {
+            self.release_purpose(now, purpose, contact, Ending::Failed, "no client port is free");
+        }
+    }
+}

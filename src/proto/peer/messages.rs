@@ -1,0 +1,451 @@
+//! What each message of the wire protocol does (BEP 3, 6, 10, 21).
+
+use super::Peer;
+use crate::proto::blame::Source;
+use crate::proto::closed::{Closed, Misbehaved};
+use crate::proto::connection::{Connection, Phase};
+use crate::proto::outgoing::span_of;
+use crate::proto::output::Action;
+use crate::proto::peering::Peering;
+use crate::proto::swarm::{Stage, Swarm};
+use crate::units::bitfield::Bitfield;
+use crate::units::geometry::Block;
+use crate::units::id::{ConnId, SwarmId};
+use crate::units::limits::{BLOCK_BYTES, REQUEST_BYTES_MAX};
+use crate::units::time::Instant;
+use crate::wire::extended;
+use crate::wire::message::{Message, Span};
+use core::net::SocketAddr;
+
+/// Requests outside the torrent before we hang up.
+const BAD_REQUESTS_MAX: u32 = 10;
+/// Dropped requests whose blocks we still take.
+const LATE_MAX: usize = 512;
+
+impl Peer {
+    /// A connection in the wire protocol, its conversation and its swarm, all at once.
+    pub(super) fn with_peering<T>(
+        &mut self,
+        id: ConnId,
+        f: impl FnOnce(&mut Peering, &mut Swarm, &mut crate::proto::outgoing::Outgoing, SocketAddr) -> T,
+    ) -> Option<T> {
+        let Self { connections, swarms, .. } = self;
+        let conn = connections.get_mut(id.slot as usize).filter(|c| c.id == id)?;
+        let Connection { phase, outgoing, remote, .. } = conn;
+        let Ok(Phase::Peering(peering)) = phase else { return None };
+        let swarm = swarms.get_mut(&peering.swarm)?;
+        Some(f(peering, swarm, outgoing, *remote))
+    }
+
+    pub(super) fn handle_message(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        message: &Message<'_>,
+    ) -> Result<(), Closed> {
+        let Some(conn) = self.connection(id) else { return Ok(()) };
+        log::debug!("<- {} {message}", conn.remote);
+        let Some(peering) = conn.peering_mut() else { return Ok(()) };
+        let swarm = peering.swarm;
+        let is_fast = matches!(
+            message,
+            Message::Suggest(_)
+                | Message::HaveAll
+                | Message::HaveNone
+                | Message::Reject(_)
+                | Message::AllowedFast(_)
+        );
+        if is_fast && !peering.fast {
+            return Err(Misbehaved::FastNotNegotiated.into());
+        }
+        match *message {
+            Message::Choke => self.choked(now, id),
+            Message::Unchoke => {
+                peering.peer_choking = false;
+                peering.last_block = now;
+            }
+            Message::Interested => self.interested(now, id),
+            Message::NotInterested => self.not_interested(now, id),
+            Message::Have(piece) => self.has(now, id, piece)?,
+            Message::Bitfield(bytes) => self.has_these(now, id, |count| {
+                Bitfield::from_bytes(bytes, count).ok_or(Misbehaved::BadBitfield)
+            })?,
+            Message::HaveAll | Message::HaveNone if peering.bitfield_said => {
+                return Err(Misbehaved::FastBitfieldLate.into());
+            }
+            Message::HaveAll => self.has_these(now, id, |count| Ok(Bitfield::full(count)))?,
+            Message::HaveNone => self.has_these(now, id, |count| Ok(Bitfield::new(count)))?,
+            Message::Request(span) => self.requested(id, span)?,
+            Message::Cancel(span) => self.cancelled(id, span),
+            Message::Reject(span) => self.rejected(now, id, span)?,
+            Message::Extended(0, payload) => self.extended(now, id, payload)?,
+            // BEP 5: no DHT here. BEP 6: advice that we do not need. BEP 10: an extension message
+            // that we never offered. Blocks do not come this way.
+            Message::Port(_)
+            | Message::Suggest(_)
+            | Message::AllowedFast(_)
+            | Message::Extended(..)
+            | Message::Piece(..)
+            | Message::Unknown(_) => {}
+        }
+        self.refresh_status(now, swarm);
+        Ok(())
+    }
+
+    /// Sends one message, in the log too.
+    pub(super) fn say(&mut self, id: ConnId, message: &Message<'_>) {
+        if let Some(conn) = self.connection(id) {
+            log::debug!("-> {} {message}", conn.remote);
+            conn.outgoing.push(message);
+            self.want_send(id);
+        }
+    }
+
+    /// Asks for as many blocks as the peer can have under way.
+    pub(super) fn request_more(&mut self, now: Instant, id: ConnId) {
+        let mut wanted = Vec::new();
+        let asked = self.with_peering(id, |peering, swarm, outgoing, remote| {
+            let open = !peering.peer_choking && peering.am_interested;
+            if !open || swarm.stage != Stage::Downloading {
+                return false;
+            }
+            let owed = peering.owed();
+            // Requests go in batches: one write for many, while the pipe is still well filled.
+            if owed > 0 && owed > peering.depth * 3 / 4 {
+                return false;
+            }
+            let Some(pieces) = &peering.pieces else { return false };
+            let requests = &peering.requests;
+            let filling = peering.incoming.filling();
+            let has_asked = |b: Block| requests.contains(&b) || filling == Some(b);
+            let suspect = |piece| swarm.blame.is_suspect(piece);
+            let count = peering.depth.saturating_sub(owed);
+            swarm.picker.pick(pieces, id, &suspect, &has_asked, count, &mut wanted);
+            if owed == 0 && !wanted.is_empty() {
+                peering.last_block = now;
+            }
+            for &block in &wanted {
+                let request = Message::Request(span_of(block));
+                log::debug!("-> {remote} {request}");
+                outgoing.push(&request);
+                peering.requests.push_back(block);
+            }
+            !wanted.is_empty()
+        });
+        if asked == Some(true) {
+            self.want_send(id);
+        }
+    }
+
+    /// Asks every member for more: something has become wanted again.
+    pub(super) fn request_all(&mut self, now: Instant, swarm: SwarmId) {
+        let members = self.swarms.get(&swarm).map(|s| s.members.clone()).unwrap_or_default();
+        for member in members {
+            self.request_more(now, member);
+        }
+    }
+
+    /// Whether the block that this head announces is wanted, and where it rests.
+    pub(super) fn accept_head(&mut self, id: ConnId, span: Span) -> Option<(Block, u64)> {
+        self.with_peering(id, |peering, swarm, _, remote| {
+            let geometry = swarm.torrent.geometry;
+            let block = geometry.block(span.index, span.begin, span.length)?;
+            let asked = peering.requests.iter().position(|&b| b == block);
+            let late = peering.late.iter().position(|&b| b == block);
+            if let Some(at) = asked {
+                peering.requests.remove(at);
+            } else if let Some(at) = late {
+                peering.late.swap_remove(at);
+            } else {
+                peering.cancelled = peering.cancelled.saturating_sub(1);
+            }
+            let wanted = (asked.is_some() || late.is_some()) && swarm.picker.wants(block);
+            if !wanted {
+                log::debug!("<- {remote} piece {span}: not wanted");
+                swarm.wasted += u64::from(span.length);
+            }
+            wanted.then(|| (block, geometry.block_offset(block)))
+        })?
+    }
+
+    /// A block is in place.
+    pub(super) fn block_filled(&mut self, now: Instant, id: ConnId, block: Block) {
+        let length = u64::from(block.length);
+        let outcome = self.with_peering(id, |peering, swarm, _, remote| {
+            log::debug!("<- {remote} piece {}", span_of(block));
+            peering.down.add(now, length);
+            peering.last_block = now;
+            peering.snubbed = false;
+            swarm.down.add(now, length);
+            swarm.downloaded += length;
+            if !swarm.picker.received(block) {
+                swarm.wasted += length;
+                return None;
+            }
+            let source = Source { ip: remote.ip(), peer_id: peering.peer_id };
+            swarm.blame.supplied(block.piece, block.begin / BLOCK_BYTES, source);
+            let complete = swarm.picker.is_received(block.piece);
+            Some((swarm.id, complete, swarm.picker.is_end_game()))
+        });
+        let Some(Some((swarm, complete, end_game))) = outcome else { return };
+        if complete {
+            self.actions.push_back(Action::Verify(swarm, block.piece));
+        }
+        if end_game {
+            self.cancel_elsewhere(swarm, id, block);
+        }
+    }
+
+    /// In the end game the others need no longer send what one has sent.
+    fn cancel_elsewhere(&mut self, swarm: SwarmId, sender: ConnId, block: Block) {
+        let members = self.swarms.get(&swarm).map(|s| s.members.clone()).unwrap_or_default();
+        for member in members.into_iter().filter(|&member| member != sender) {
+            let cancel = self.with_peering(member, |peering, _, _, _| {
+                let at = peering.requests.iter().position(|&b| b == block);
+                at.and_then(|at| peering.requests.remove(at)).is_some_and(|_| {
+                    peering.cancelled += 1;
+                    true
+                })
+            });
+            if cancel == Some(true) {
+                self.say(member, &Message::Cancel(span_of(block)));
+            }
+        }
+    }
+
+    fn choked(&mut self, now: Instant, id: ConnId) {
+        let swarm = self.with_peering(id, |peering, swarm, _, _| {
+            peering.peer_choking = true;
+            // BEP 6: each request will be rejected or answered. Without it they are dropped, but
+            // a block that is under way already is still welcome.
+            if !peering.fast {
+                for block in peering.requests.drain(..) {
+                    swarm.picker.give_back(block);
+                    if peering.late.len() < LATE_MAX {
+                        peering.late.push(block);
+                    }
+                }
+            }
+            swarm.id
+        });
+        if let Some(swarm) = swarm {
+            self.request_all(now, swarm);
+        }
+    }
+
+    /// BEP 3 leaves the answer to the next round; that would cost ten seconds on every small
+    /// file, so a free slot is given at once.
+    fn interested(&mut self, now: Instant, id: ConnId) {
+        let Some(swarm) = self.with_peering(id, |peering, swarm, _, _| {
+            peering.peer_interested = true;
+            swarm.id
+        }) else {
+            return;
+        };
+        self.fill_slots(now, swarm);
+        let choked = self.with_peering(id, |peering, _, _, _| peering.am_choking);
+        if choked == Some(true) {
+            self.say(id, &Message::Choke);
+        }
+    }
+
+    fn not_interested(&mut self, now: Instant, id: ConnId) {
+        let freed = self.with_peering(id, |peering, swarm, _, _| {
+            peering.peer_interested = false;
+            (!peering.am_choking).then_some(swarm.id)
+        });
+        if let Some(Some(swarm)) = freed {
+            self.choke(now, id);
+            self.fill_slots(now, swarm);
+        }
+    }
+
+    fn has(&mut self, now: Instant, id: ConnId, index: u32) -> Result<(), Closed> {
+        self.with_peering(id, |peering, swarm, _, remote| {
+            let geometry = swarm.torrent.geometry;
+            let piece = geometry.piece(index).ok_or(Misbehaved::HaveOutOfRange)?;
+            let pieces = peering
+                .pieces
+                .get_or_insert_with(|| Box::new(Bitfield::new(geometry.piece_count())));
+            peering.bitfield_said = true;
+            if !pieces.get(index) {
+                swarm.picker.add_piece(pieces, piece);
+                pieces.set(index);
+                if pieces.is_full() {
+                    log::info!("{remote} has all of {}", swarm.torrent.name);
+                }
+            }
+            Ok(())
+        })
+        .unwrap_or(Ok(()))
+        .map_err(|m: Misbehaved| Closed::from(m))?;
+        self.update_interest(now, id);
+        self.part_if_useless(now, id);
+        Ok(())
+    }
+
+    /// A bitfield replaces whatever was said before, so that the counts never drift.
+    fn has_these(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        read: impl FnOnce(u32) -> Result<Bitfield, Misbehaved>,
+    ) -> Result<(), Closed> {
+        self.with_peering(id, |peering, swarm, _, _| {
+            let pieces = read(swarm.torrent.geometry.piece_count())?;
+            if let Some(before) = peering.pieces.take() {
+                swarm.picker.remove_peer(&before);
+            }
+            peering.bitfield_said = true;
+            if !pieces.is_empty() {
+                swarm.picker.add_peer(&pieces);
+                peering.pieces = Some(Box::new(pieces));
+            }
+            Ok(())
+        })
+        .unwrap_or(Ok(()))
+        .map_err(|m: Misbehaved| Closed::from(m))?;
+        self.update_interest(now, id);
+        self.part_if_useless(now, id);
+        Ok(())
+    }
+
+    fn requested(&mut self, id: ConnId, span: Span) -> Result<(), Closed> {
+        if span.length > REQUEST_BYTES_MAX {
+            return Err(Misbehaved::RequestTooLong.into());
+        }
+        let refused = self.with_peering(id, |peering, swarm, outgoing, _| {
+            let Some(block) = swarm.torrent.geometry.block(span.index, span.begin, span.length)
+            else {
+                peering.bad_requests += 1;
+                if peering.bad_requests > BAD_REQUESTS_MAX {
+                    return Err(Misbehaved::RequestOutOfRange);
+                }
+                return Ok(peering.fast);
+            };
+            let serve = !peering.am_choking && swarm.serves(block.piece) && outgoing.owe(block);
+            Ok(!serve && peering.fast)
+        });
+        if refused.unwrap_or(Ok(false))? {
+            self.reject(id, span);
+        }
+        Ok(())
+    }
+
+    /// BEP 6: says that a request will not be served. A peer that never reads gets no more.
+    fn reject(&mut self, id: ConnId, span: Span) {
+        const UNSENT_MAX: usize = 512 * 1024;
+        let room = self.connection(id).is_some_and(|c| c.outgoing.outbox_len() < UNSENT_MAX);
+        if room {
+            self.say(id, &Message::Reject(span));
+        }
+    }
+
+    fn cancelled(&mut self, id: ConnId, span: Span) {
+        let dropped = self.with_peering(id, |peering, swarm, outgoing, _| {
+            let block = swarm.torrent.geometry.block(span.index, span.begin, span.length);
+            block.is_some_and(|block| outgoing.cancel(block)) && peering.fast
+        });
+        if dropped == Some(true) {
+            self.reject(id, span);
+        }
+    }
+
+    fn rejected(&mut self, now: Instant, id: ConnId, span: Span) -> Result<(), Closed> {
+        let swarm = self.with_peering(id, |peering, swarm, _, _| {
+            let block = swarm.torrent.geometry.block(span.index, span.begin, span.length);
+            let at = block.and_then(|block| peering.requests.iter().position(|&b| b == block));
+            if let (Some(block), Some(at)) = (block, at) {
+                peering.requests.remove(at);
+                swarm.picker.give_back(block);
+                return Ok(Some(swarm.id));
+            }
+            let late = block.and_then(|block| peering.late.iter().position(|&b| b == block));
+            if let Some(at) = late {
+                peering.late.swap_remove(at);
+            } else if peering.cancelled > 0 {
+                peering.cancelled -= 1;
+            } else {
+                return Err(Misbehaved::RejectedUnasked);
+            }
+            Ok(None)
+        });
+        let Some(swarm) = swarm.unwrap_or(Ok(None))? else { return Ok(()) };
+        // One that rejects what it said it has would be asked for ever at full speed: it waits
+        // for the next tick, the others are asked now.
+        let members = self.swarms.get(&swarm).map(|s| s.members.clone()).unwrap_or_default();
+        for member in members.into_iter().filter(|&member| member != id) {
+            self.request_more(now, member);
+        }
+        Ok(())
+    }
+
+    fn extended(&mut self, now: Instant, id: ConnId, payload: &[u8]) -> Result<(), Closed> {
+        let hello = extended::Handshake::parse(payload)
+            .map_err(|_| Closed::from(Misbehaved::BadExtendedHandshake))?;
+        let Some((swarm, private, addr, peer_id, left)) =
+            self.with_peering(id, |peering, swarm, _, remote| {
+                peering.listen_port = hello.listen_port.or(peering.listen_port);
+                peering.upload_only = hello.upload_only;
+                if let Some(reqq) = hello.reqq {
+                    peering.reqq = (reqq as usize).max(1);
+                }
+                let addr = hello.listen_port.map(|port| SocketAddr::new(remote.ip(), port));
+                if let Some(client) = &hello.client {
+                    log::debug!("{remote} is {}", client.escape_debug());
+                }
+                let left = peering.is_seeder().then_some(0);
+                (swarm.id, swarm.torrent.private, addr, peering.peer_id, left)
+            })
+        else {
+            return Ok(());
+        };
+        if let Some(addr) = addr {
+            // E2: whoever connects is in the swarm, announced or not. BEP 27: not if private.
+            let info_hash = self.swarms.get(&swarm).map(|s| s.torrent.info_hash);
+            if let (Some(info_hash), false) = (info_hash, private) {
+                self.tracker.learn(now, info_hash, addr, peer_id, left);
+            }
+            self.learn_contacts(now, swarm, [addr], false);
+            let Some(conn) = self.connection(id) else { return Ok(()) };
+            conn.contact.get_or_insert(addr);
+            if let Some(swarm) = self.swarms.get_mut(&swarm) {
+                if swarm.contacts.conn(addr).is_none() {
+                    swarm.contacts.engage(addr, id);
+                    swarm.contacts.proved(addr);
+                }
+            }
+        }
+        self.part_if_useless(now, id);
+        Ok(())
+    }
+
+    /// Says whether we want something of it, when that has changed.
+    pub(super) fn update_interest(&mut self, now: Instant, id: ConnId) {
+        let change = self.with_peering(id, |peering, swarm, _, _| {
+            let wants = swarm.stage == Stage::Downloading
+                && peering.has_any_lacking(swarm.picker.have());
+            let changed = wants != peering.am_interested;
+            peering.am_interested = wants;
+            changed.then_some(wants)
+        });
+        match change.flatten() {
+            Some(true) => self.say(id, &Message::Interested),
+            Some(false) => self.say(id, &Message::NotInterested),
+            None => {}
+        }
+        if change == Some(Some(true)) {
+            self.request_more(now, id);
+        }
+    }
+
+    /// Two seeders have nothing to say to each other (BEP 21).
+    pub(super) fn part_if_useless(&mut self, now: Instant, id: ConnId) {
+        let useless = self.with_peering(id, |peering, swarm, outgoing, _| {
+            swarm.stage == Stage::Complete && peering.is_seeder() && outgoing.backlog_len() == 0
+        });
+        if useless == Some(true) {
+            self.close(now, id, Closed::BothSeeders);
+        }
+    }
+}

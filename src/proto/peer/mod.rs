@@ -1,0 +1,278 @@
+//! The whole process as a state machine: every swarm, every connection, the tracker.
+//!
+//! One input at a time: call a `handle_*`, then drain [`Peer::poll_action`] and
+//! [`Peer::poll_event`] to `None`, then give the next input. [`Peer::poll_timeout`] says when to
+//! call [`Peer::handle_timeout`]; a call that is early or repeated does nothing. An input for a
+//! connection that is gone does nothing either.
+
+mod announce;
+mod closing;
+mod dial;
+mod messages;
+mod receive;
+mod swarms;
+mod tick;
+
+use super::connection::{Connection, Phase};
+use super::contacts::Ports;
+use super::output::{Action, Event};
+use super::outgoing::SendPlan;
+use super::swarm::{Report, Swarm};
+use super::tracker::Tracker;
+use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
+use crate::units::limits::HANDSHAKE_WITHIN;
+use crate::units::rng::Rng;
+use crate::units::time::{Duration, Instant};
+use crate::wire::address::HostPort;
+use core::net::{IpAddr, SocketAddr};
+use slab::Slab;
+use std::collections::{BTreeMap, VecDeque};
+
+/// How often the peer looks at everything that is late.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the user has decided.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Our name.
+    pub peer_id: PeerId,
+    /// The port of the one listening socket.
+    pub listen_port: u16,
+    /// Client sockets at once.
+    pub max_conns: u16,
+    /// Client sockets bind any port, not listen+1 ..= listen+max-conns.
+    pub any_client_port: bool,
+    /// Accepted connections at once.
+    pub max_inbound: usize,
+    /// A seeder dials, too.
+    pub seed_dials: bool,
+    /// Peers served at once in one swarm.
+    pub upload_slots: usize,
+    /// Addresses that are our own.
+    pub own_addresses: Vec<IpAddr>,
+}
+
+/// Why a dialed socket is not connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialError {
+    /// The local port is in use, or its last connection to that address rests in TIME_WAIT.
+    PortBusy,
+    /// Anything else, in the system's words.
+    Failed(String),
+}
+
+/// A peer: client, server and tracker at once.
+#[derive(Debug)]
+pub struct Peer {
+    config: Config,
+    rng: Rng,
+    connections: Slab<Connection>,
+    generation: u32,
+    inbound: usize,
+    swarms: BTreeMap<SwarmId, Swarm>,
+    by_hash: BTreeMap<InfoHash, SwarmId>,
+    next_swarm: u32,
+    ports: Ports,
+    /// No dial before this: every client port was busy.
+    ports_rest_until: Instant,
+    /// Busy client ports that the user was told of.
+    ports_warned: Vec<u16>,
+    /// The swarm that dialed last; the next one has the next turn.
+    last_dialer: SwarmId,
+    /// Hosts that the user named, for every swarm.
+    named: Vec<Named>,
+    tracker: Tracker,
+    next_tick: Instant,
+    next_round: Instant,
+    stopping: bool,
+    spill: Vec<u8>,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+/// A host that the user named.
+#[derive(Clone, Debug)]
+struct Named {
+    host: HostPort,
+    addrs: Vec<SocketAddr>,
+    /// When to resolve it (again).
+    resolve_at: Option<Instant>,
+}
+
+impl Peer {
+    /// A peer without swarms. All its chances come from `seed`.
+    #[must_use]
+    pub fn new(config: Config, seed: u64, now: Instant) -> Self {
+        let tracker = Tracker::new(config.peer_id, config.listen_port);
+        let ports = Ports::new(config.listen_port, config.max_conns, config.any_client_port);
+        Self {
+            config,
+            rng: Rng::new(seed),
+            connections: Slab::new(),
+            generation: 0,
+            inbound: 0,
+            swarms: BTreeMap::new(),
+            by_hash: BTreeMap::new(),
+            next_swarm: 0,
+            ports,
+            ports_rest_until: now,
+            ports_warned: Vec::new(),
+            last_dialer: SwarmId(0),
+            named: Vec::new(),
+            tracker,
+            next_tick: now + TICK,
+            next_round: now,
+            stopping: false,
+            spill: Vec::new(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next thing to tell.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When to call [`Peer::handle_timeout`] at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let busy = !self.connections.is_empty();
+        let tick = busy.then_some(self.next_tick);
+        let swarms = self.swarms.values().filter_map(|swarm| self.swarm_timeout(swarm)).min();
+        let named = self.named.iter().filter_map(|n| n.resolve_at).min();
+        [tick, swarms, named, self.tracker.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// A remote end has connected to our listening socket. `None`: there is no room for it.
+    pub fn handle_accepted(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local: SocketAddr,
+    ) -> Option<ConnId> {
+        if self.stopping || self.inbound >= self.config.max_inbound {
+            log::warn!("{} refused: {} connections already", remote.ip(), self.inbound);
+            return None;
+        }
+        self.inbound += 1;
+        let deadline = now + HANDSHAKE_WITHIN;
+        let id = self.insert(now, remote, Phase::Sniffing { bytes: Vec::new(), deadline });
+        if let Some(conn) = self.connection(id) {
+            conn.local = Some(local);
+        }
+        Some(id)
+    }
+
+    /// Fills `plan` with what to send next on this connection; false if that is nothing.
+    pub fn send_plan(&mut self, id: ConnId, plan: &mut SendPlan) -> bool {
+        plan.clear();
+        let Some(conn) = self.connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+            return false;
+        };
+        conn.send_told = false;
+        let of = conn.peering().map(|p| p.swarm);
+        let of = of.and_then(|id| self.swarms.get(&id)).map(|s| (s.id, s.geometry()));
+        conn.outgoing.plan(of, plan);
+        !plan.segments.is_empty()
+    }
+
+    /// The first `count` bytes of the plan are sent.
+    pub fn handle_sent(&mut self, now: Instant, id: ConnId, count: usize) {
+        let Self { connections, swarms, .. } = self;
+        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+            return;
+        };
+        if count > 0 {
+            conn.sent_at = now;
+        }
+        let remote = conn.remote;
+        let payload = conn.outgoing.sent(count, |block| {
+            log::debug!("-> {remote} piece {}", super::outgoing::span_of(block));
+        }) as u64;
+        if let Ok(Phase::Peering(peering)) = &mut conn.phase {
+            peering.up.add(now, payload);
+            if let Some(swarm) = swarms.get_mut(&peering.swarm) {
+                swarm.uploaded += payload;
+                swarm.up.add(now, payload);
+            }
+        }
+        let answered = matches!(conn.phase, Ok(Phase::Answering { .. }));
+        if answered && conn.outgoing.is_empty() {
+            self.close(now, id, super::closed::Closed::HttpDone);
+        }
+    }
+
+    /// What people are told of every swarm.
+    pub fn report(&mut self, now: Instant) -> Vec<Report> {
+        let report = |swarm: &mut Swarm| Report {
+            name: swarm.torrent.name.clone(),
+            status: swarm.status,
+            have: swarm.have_bytes(),
+            length: swarm.torrent.geometry.length(),
+            down_rate: swarm.down.get(now),
+            up_rate: swarm.up.get(now),
+            downloaded: swarm.downloaded,
+            uploaded: swarm.uploaded,
+            wasted: swarm.wasted,
+            peers: swarm.members.len(),
+        };
+        self.swarms.values_mut().map(report).collect()
+    }
+
+    /// The swarm of this id.
+    #[must_use]
+    pub fn swarm(&self, id: SwarmId) -> Option<&Swarm> {
+        self.swarms.get(&id)
+    }
+
+    /// Whether every swarm has every piece, and each tracker knows.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.swarms.is_empty()
+            && self.swarms.values().all(|s| s.stage == super::swarm::Stage::Complete)
+    }
+
+    fn insert(&mut self, now: Instant, remote: SocketAddr, phase: Phase) -> ConnId {
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let slot = u32::try_from(entry.key()).expect("fewer sockets than 2^32");
+        let id = ConnId { slot, generation: self.generation };
+        entry.insert(Connection {
+            id,
+            phase: Ok(phase),
+            remote,
+            local: None,
+            dialed: false,
+            lease: None,
+            contact: None,
+            outgoing: super::outgoing::Outgoing::default(),
+            send_told: false,
+            received_at: now,
+            sent_at: now,
+        });
+        if self.connections.len() == 1 {
+            self.next_tick = now + TICK;
+        }
+        id
+    }
+
+    fn connection(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+    }
+
+    /// Tells the reactor, once, that this connection has something to send.
+    fn want_send(&mut self, id: ConnId) {
+        let Some(conn) = self.connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+            return;
+        };
+        if !conn.outgoing.is_empty() && !core::mem::replace(&mut conn.send_told, true) {
+            self.actions.push_back(Action::Send(id));
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! Bytes in: which protocol it is, the handshake, then the items of the wire protocol.
+
+use super::Peer;
+use crate::proto::closed::Closed;
+use crate::proto::connection::{dialed_by_smaller, Phase};
+use crate::proto::incoming::{Item, Landed, ReceivePlan, Segment, Trouble};
+use crate::proto::output::Event;
+use crate::proto::peering::Peering;
+use crate::proto::store::{Store, StoreError};
+use crate::proto::swarm::Stage;
+use crate::units::geometry::Block;
+use crate::units::id::{ConnId, SwarmId};
+use crate::units::limits::HTTP_WITHIN;
+use crate::units::time::Instant;
+use crate::wire::extended;
+use crate::wire::handshake::{Handshake, FIRST_BYTE, HANDSHAKE_BYTES};
+use crate::wire::message::Message;
+
+/// Scratch bytes read before the wire protocol has begun.
+const EARLY_BYTES: usize = 4 * 1024;
+
+impl Peer {
+    /// Fills `plan` with where the next bytes of this connection belong; false if it is gone.
+    pub fn receive_plan(&mut self, id: ConnId, plan: &mut ReceivePlan) -> bool {
+        let Self { connections, swarms, .. } = self;
+        let Some(conn) = connections.get(id.slot as usize).filter(|c| c.id == id) else {
+            return false;
+        };
+        match conn.peering() {
+            Some(peering) => {
+                let Some(swarm) = swarms.get(&peering.swarm) else { return false };
+                // A wrong guess overwrites the place of a block: never one that another
+                // connection may have filled meanwhile.
+                let alone = !swarm.picker.is_end_game() && peering.late.is_empty();
+                let most = if alone { usize::MAX } else { 0 };
+                let expected = peering.requests.iter().copied().take(most);
+                peering.incoming.plan(swarm.id, swarm.geometry(), expected, plan);
+            }
+            None => {
+                plan.swarm = None;
+                plan.segments.clear();
+                plan.segments.push(Segment::Scratch(EARLY_BYTES));
+            }
+        }
+        true
+    }
+
+    /// `count` bytes have come and lie where `plan` said, those for scratch in `scratch`.
+    pub fn handle_received(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        plan: &ReceivePlan,
+        count: usize,
+        scratch: &[u8],
+        store: &mut dyn Store,
+    ) {
+        let Some(conn) = self.connection(id) else { return };
+        conn.received_at = now;
+        if conn.peering().is_some() {
+            self.peering_received(now, id, plan, count, scratch, store);
+            return;
+        }
+        let mut bytes = &scratch[..count];
+        // The handshake may be split at any byte, and the first messages may come with it.
+        while !bytes.is_empty() {
+            let before = bytes.len();
+            match self.early_received(now, id, &mut bytes) {
+                Err(why) => return self.close(now, id, why),
+                Ok(()) if self.connection(id).is_none_or(|c| c.peering().is_some()) => break,
+                Ok(()) if bytes.len() == before => return,
+                Ok(()) => {}
+            }
+        }
+        if !bytes.is_empty() && self.connection(id).is_some() {
+            self.spill_received(now, id, bytes, store);
+            self.settle(now, id);
+        }
+    }
+
+    /// The content of a swarm cannot be read or written: it stops, everything else goes on.
+    pub fn handle_store_error(&mut self, now: Instant, swarm_id: SwarmId, error: &StoreError) {
+        let Some(swarm) = self.swarms.get_mut(&swarm_id) else { return };
+        if swarm.stage == Stage::Failed {
+            return;
+        }
+        log::error!("{}: {error}; this torrent stops", swarm.torrent.name);
+        swarm.stage = Stage::Failed;
+        let members = swarm.members.clone();
+        self.events.push_back(Event::Failed(swarm_id, error.to_string()));
+        for member in members {
+            self.close(now, member, Closed::Stopping);
+        }
+        self.refresh_status(now, swarm_id);
+    }
+
+    /// Bytes before the wire protocol: sniffing, handshakes, HTTP.
+    fn early_received(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        bytes: &mut &[u8],
+    ) -> Result<(), Closed> {
+        let Some(conn) = self.connection(id) else { return Ok(()) };
+        match &mut conn.phase {
+            Ok(Phase::Sniffing { bytes: had, deadline }) => {
+                let deadline = *deadline;
+                if had.is_empty() && bytes[0].is_ascii_uppercase() {
+                    let deadline = now + HTTP_WITHIN;
+                    conn.phase = Ok(Phase::Asked { bytes: Vec::new(), deadline });
+                    return Ok(());
+                }
+                if had.is_empty() && bytes[0] != FIRST_BYTE {
+                    return Err(Closed::NotBitTorrent);
+                }
+                take_up_to(had, HANDSHAKE_BYTES, bytes);
+                Handshake::check_prefix(had)?;
+                let Some(info_hash) = Handshake::info_hash_of(had) else { return Ok(()) };
+                let had = core::mem::take(had);
+                self.sniffed(id, info_hash, had, deadline)?;
+                self.try_handshake(now, id)
+            }
+            Ok(Phase::Handshaking { bytes: had, .. }) => {
+                take_up_to(had, HANDSHAKE_BYTES, bytes);
+                Handshake::check_prefix(had)?;
+                self.try_handshake(now, id)
+            }
+            Ok(Phase::Asked { bytes: had, .. }) => {
+                had.extend_from_slice(bytes);
+                *bytes = &[];
+                self.asked(now, id);
+                Ok(())
+            }
+            Ok(Phase::Announcing { .. }) => {
+                let all = core::mem::take(bytes);
+                self.announce_received(now, id, all);
+                Ok(())
+            }
+            // Nothing is expected here; what comes behind a request is not read.
+            _ => {
+                *bytes = &[];
+                Ok(())
+            }
+        }
+    }
+
+    /// The info-hash is known: answer with our handshake, or hang up without a word.
+    fn sniffed(
+        &mut self,
+        id: ConnId,
+        info_hash: crate::units::id::InfoHash,
+        bytes: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<(), Closed> {
+        let swarm = self.by_hash.get(&info_hash).copied().ok_or(Closed::UnknownInfoHash)?;
+        if self.swarms.get(&swarm).is_none_or(|s| s.stage == Stage::Failed) {
+            return Err(Closed::UnknownInfoHash);
+        }
+        let handshake = Handshake::ours(info_hash, self.config.peer_id);
+        if let Some(conn) = self.connection(id) {
+            conn.outgoing.push_bytes(&handshake.to_bytes());
+            conn.phase = Ok(Phase::Handshaking { swarm, bytes, deadline });
+        }
+        self.want_send(id);
+        Ok(())
+    }
+
+    /// If the remote handshake is whole, the conversation begins.
+    fn try_handshake(&mut self, now: Instant, id: ConnId) -> Result<(), Closed> {
+        let own_id = self.config.peer_id;
+        let Some(conn) = self.connection(id) else { return Ok(()) };
+        let Ok(Phase::Handshaking { swarm, bytes, .. }) = &conn.phase else { return Ok(()) };
+        let Ok(whole) = <&[u8; HANDSHAKE_BYTES]>::try_from(bytes.as_slice()) else {
+            return Ok(());
+        };
+        let theirs = Handshake::parse(whole)?;
+        let (swarm, remote, dialed, contact) = (*swarm, conn.remote, conn.dialed, conn.contact);
+        log::debug!("<- {remote} handshake for {} from {}", theirs.info_hash, theirs.peer_id);
+        let Some(of) = self.swarms.get_mut(&swarm) else { return Err(Closed::Stopping) };
+        if theirs.info_hash != of.torrent.info_hash {
+            return Err(Closed::WrongInfoHash);
+        }
+        if theirs.peer_id == own_id {
+            return Err(Closed::Own);
+        }
+        let source = crate::proto::blame::Source { ip: remote.ip(), peer_id: theirs.peer_id };
+        if of.is_banned(source) {
+            return Err(Closed::Banned);
+        }
+        let members = of.members.clone();
+        let twin = members.into_iter().find(|&member| {
+            let other = self.connections.get(member.slot as usize);
+            other.and_then(|c| c.peering()).is_some_and(|p| p.peer_id == theirs.peer_id)
+        });
+        if let Some(twin) = twin {
+            let twin_dialed = self.connection(twin).is_some_and(|c| c.dialed);
+            let keep_new = dialed != twin_dialed && dialed_by_smaller(own_id, theirs.peer_id, dialed);
+            if !keep_new {
+                return Err(Closed::Duplicate);
+            }
+            self.close(now, twin, Closed::Duplicate);
+        }
+        let peering =
+            Peering::new(swarm, theirs.peer_id, theirs.fast(), theirs.extended(), now);
+        if let Some(conn) = self.connection(id) {
+            conn.phase = Ok(Phase::Peering(Box::new(peering)));
+        }
+        if let Some(of) = self.swarms.get_mut(&swarm) {
+            of.members.push(id);
+            if let Some(addr) = contact {
+                of.contacts.proved(addr);
+            }
+        }
+        if !dialed {
+            log::info!("{remote} connected");
+        }
+        self.greet(now, id);
+        self.refresh_status(now, swarm);
+        Ok(())
+    }
+
+    /// Our first messages: what we have (BEP 3, BEP 6), then the extension handshake (BEP 10).
+    fn greet(&mut self, _now: Instant, id: ConnId) {
+        let (listen_port, Self { connections, swarms, .. }) = (self.config.listen_port, &mut *self);
+        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+            return;
+        };
+        let remote = conn.remote;
+        let Ok(Phase::Peering(peering)) = &conn.phase else { return };
+        let Some(swarm) = swarms.get(&peering.swarm) else { return };
+        let have = swarm.picker.have();
+        let message = match (peering.fast, have.is_empty(), have.is_full()) {
+            (true, true, _) => Some(Message::HaveNone),
+            (true, _, true) => Some(Message::HaveAll),
+            (false, true, _) => None,
+            _ => Some(Message::Bitfield(have.as_bytes())),
+        };
+        if let Some(message) = message {
+            log::debug!("-> {remote} {message}");
+            conn.outgoing.push(&message);
+        }
+        if peering.extended {
+            let hello = extended::Handshake {
+                listen_port: Some(listen_port),
+                reqq: Some(crate::units::limits::REQUESTS_IN_MAX as u32),
+                upload_only: swarm.picker.is_complete(),
+                your_ip: Some(remote.ip()),
+                client: Some(extended::CLIENT.into()),
+            };
+            log::debug!("-> {remote} extension handshake");
+            conn.outgoing.push(&Message::Extended(0, &hello.to_bytes()));
+        }
+        self.want_send(id);
+    }
+
+    fn peering_received(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        plan: &ReceivePlan,
+        count: usize,
+        scratch: &[u8],
+        store: &mut dyn Store,
+    ) {
+        let mut spill = core::mem::take(&mut self.spill);
+        spill.clear();
+        let Some(conn) = self.connection(id) else { return };
+        let Some(peering) = conn.peering_mut() else { return };
+        let swarm = peering.swarm;
+        let mut incoming = core::mem::take(&mut peering.incoming);
+        let landing = incoming.land(plan, count, scratch, store, &mut spill, |landed| match landed {
+            Landed::Head(block) => self.expected_head(id, block),
+            Landed::Filled(block) => self.block_filled(now, id, block),
+        });
+        if let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
+            peering.incoming = incoming;
+        }
+        match landing {
+            Err(error) => self.handle_store_error(now, swarm, &error),
+            Ok(()) => {
+                self.spill_received(now, id, &spill, store);
+                self.settle(now, id);
+            }
+        }
+        spill.shrink_to(64 * 1024);
+        self.spill = spill;
+    }
+
+    /// Reads items one at a time from bytes that came in no expected order.
+    fn spill_received(&mut self, now: Instant, id: ConnId, mut bytes: &[u8], store: &mut dyn Store) {
+        while let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
+            let swarm_id = peering.swarm;
+            let mut incoming = core::mem::take(&mut peering.incoming);
+            let Some(swarm) = self.swarms.get(&swarm_id) else { return };
+            let piece_count = swarm.geometry().piece_count();
+            let outcome = match incoming.next(&mut bytes, swarm_id, piece_count, store) {
+                Ok(None) => Ok(false),
+                Ok(Some(Item::KeepAlive)) => Ok(true),
+                Ok(Some(Item::Filled(block))) => {
+                    self.block_filled(now, id, block);
+                    Ok(true)
+                }
+                Ok(Some(Item::Message(message))) => {
+                    self.handle_message(now, id, &message).map(|()| true)
+                }
+                Ok(Some(Item::Head(span))) => {
+                    match self.accept_head(id, span) {
+                        Some((block, offset)) => incoming.fill(block, offset),
+                        None => incoming.discard(span.length),
+                    }
+                    Ok(true)
+                }
+                Err(Trouble::Malformed(malformed)) => Err(Closed::Malformed(malformed)),
+                Err(Trouble::Store(error)) => {
+                    return self.handle_store_error(now, swarm_id, &error);
+                }
+            };
+            if let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
+                peering.incoming = incoming;
+            }
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(why) => return self.close(now, id, why),
+            }
+        }
+    }
+
+    fn expected_head(&mut self, id: ConnId, block: Block) {
+        if let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
+            let front = peering.requests.pop_front();
+            debug_assert_eq!(front, Some(block), "plans follow the order of the requests");
+        }
+    }
+
+    /// After a batch of input: ask for more, and let the socket go out.
+    fn settle(&mut self, now: Instant, id: ConnId) {
+        self.request_more(now, id);
+        self.want_send(id);
+    }
+}
+
+fn take_up_to(had: &mut Vec<u8>, most: usize, bytes: &mut &[u8]) {
+    let len = most.saturating_sub(had.len()).min(bytes.len());
+    let (part, rest) = bytes.split_at(len);
+    had.extend_from_slice(part);
+    *bytes = rest;
+}

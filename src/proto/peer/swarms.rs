@@ -1,0 +1,325 @@
+//! Torrents come and go, their pieces are checked and verified, their status changes.
+
+use super::Peer;
+use crate::proto::announcer::Announcer;
+use crate::proto::blame::Blame;
+use crate::proto::closed::Closed;
+use crate::proto::contacts::Contacts;
+use crate::proto::output::{Action, Asker, Event, Status};
+use crate::proto::picker::Picker;
+use crate::proto::store::{Store, StoreError};
+use crate::proto::swarm::{Stage, Start, Swarm, Torrent};
+use crate::units::bitfield::Bitfield;
+use crate::units::geometry::PieceIndex;
+use crate::units::id::SwarmId;
+use crate::units::rate::Rate;
+use crate::units::time::Instant;
+use crate::wire::address::Host;
+use crate::wire::digest;
+use crate::wire::message::Message;
+use core::net::SocketAddr;
+
+/// What the resume record says of a swarm; see `wire::resume`.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The verified pieces.
+    pub have: Bitfield,
+    /// Blocks of begun pieces.
+    pub partials: Vec<(u32, Bitfield)>,
+    /// Bytes uploaded in all runs.
+    pub uploaded: u64,
+    /// Bytes downloaded in all runs.
+    pub downloaded: u64,
+    /// Addresses worth dialing after a restart.
+    pub contacts: Vec<SocketAddr>,
+}
+
+impl Peer {
+    /// Joins a swarm. `None` if we are in it already.
+    pub fn add_swarm(&mut self, now: Instant, torrent: Torrent, start: Start) -> Option<SwarmId> {
+        if self.by_hash.contains_key(&torrent.info_hash) {
+            return None;
+        }
+        let id = SwarmId(self.next_swarm);
+        self.next_swarm += 1;
+        let announce = torrent.announce.as_deref();
+        let (announcer, errors) = Announcer::new(announce, &torrent.announce_list, &mut self.rng);
+        for error in errors {
+            log::warn!("{}: announce: {error}", torrent.name);
+        }
+        let mut picker = Picker::new(torrent.geometry, start.have, &mut self.rng);
+        for (piece, blocks) in &start.partials {
+            if let Some(piece) = torrent.geometry.piece(*piece) {
+                picker.restore(piece, blocks);
+            }
+        }
+        let info_hash = torrent.info_hash;
+        let swarm = Swarm {
+            id,
+            torrent,
+            stage: Stage::Checking,
+            picker,
+            blame: Blame::default(),
+            members: Vec::new(),
+            contacts: Contacts::default(),
+            announcer,
+            uploaded: start.uploaded,
+            downloaded: start.downloaded,
+            wasted: 0,
+            up: Rate::default(),
+            down: Rate::default(),
+            status: Status::Checking,
+            banned: Vec::new(),
+            optimistic: None,
+            rounds: 0,
+        };
+        self.tracker.track(info_hash, swarm.left());
+        self.by_hash.insert(info_hash, id);
+        self.swarms.insert(id, swarm);
+        self.learn_contacts(now, id, start.contacts, false);
+        if !start.checking {
+            self.handle_check_done(now, id);
+        }
+        Some(id)
+    }
+
+    /// Leaves a swarm: its torrent was removed.
+    pub fn remove_swarm(&mut self, now: Instant, id: SwarmId) {
+        let members = self.swarms.get(&id).map(|s| s.members.clone()).unwrap_or_default();
+        for member in members {
+            self.close(now, member, Closed::Stopping);
+        }
+        let others: Vec<_> = self.connections.iter().map(|(_, c)| (c.id, c.swarm())).collect();
+        for (conn, _) in others.into_iter().filter(|(_, swarm)| *swarm == Some(id)) {
+            self.remove_quietly(conn);
+        }
+        if let Some(swarm) = self.swarms.remove(&id) {
+            self.by_hash.remove(&swarm.torrent.info_hash);
+            self.tracker.untrack(&swarm.torrent.info_hash);
+        }
+    }
+
+    /// A piece on disk was checked at the start: only good ones are told here.
+    pub fn handle_checked(&mut self, now: Instant, id: SwarmId, piece: PieceIndex) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        if !swarm.picker.have().get(piece.get()) {
+            swarm.picker.verified(piece);
+            self.announce_have(now, id, piece);
+        }
+    }
+
+    /// Every piece on disk was checked: the swarm starts.
+    pub fn handle_check_done(&mut self, now: Instant, id: SwarmId) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        if swarm.stage != Stage::Checking {
+            return;
+        }
+        let complete = swarm.picker.is_complete();
+        swarm.stage = if complete { Stage::Complete } else { Stage::Downloading };
+        swarm.announcer.start(now);
+        let bare: Vec<_> = swarm.announcer.bare_peers().cloned().collect();
+        let (info_hash, left, members) =
+            (swarm.torrent.info_hash, swarm.left(), swarm.members.clone());
+        self.tracker.track(info_hash, left);
+        for host in bare {
+            match host.host {
+                Host::Ip(_) if complete => {}
+                _ => self.actions.push_back(Action::Resolve(host, Asker::Dialer(Some(id)))),
+            }
+        }
+        let named = self.named_addrs();
+        self.learn_contacts(now, id, named, true);
+        for member in members {
+            self.update_interest(now, member);
+        }
+        self.refresh_status(now, id);
+        self.dial_due(now);
+    }
+
+    /// The hash of a downloaded piece is known.
+    pub fn handle_verified(
+        &mut self,
+        now: Instant,
+        id: SwarmId,
+        piece: PieceIndex,
+        good: bool,
+        store: &mut dyn Store,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        if !swarm.picker.is_received(piece) {
+            return;
+        }
+        let geometry = swarm.torrent.geometry;
+        let mut digest_of = |n: u32| {
+            let block = geometry.nth_block(piece, n);
+            let mut bytes = vec![0; block.length as usize];
+            let read = store.read(id, geometry.block_offset(block), &mut bytes);
+            read.ok().map(|()| digest::sha1(&bytes))
+        };
+        let liars = if good {
+            swarm.blame.verified(piece, digest_of)
+        } else {
+            let count = geometry.block_count(piece);
+            swarm.blame.failed(piece, count, &mut digest_of).into_iter().collect()
+        };
+        if good {
+            swarm.picker.verified(piece);
+            let (have, count) = (swarm.picker.have().count(), geometry.piece_count());
+            log::info!("{}: piece {} ok ({have}/{count})", swarm.torrent.name, piece.get());
+            self.events.push_back(Event::Verified(id, piece));
+            self.announce_have(now, id, piece);
+        } else {
+            log::warn!("{}: piece {} does not match its hash, fetching it again", swarm.torrent.name, piece.get());
+            swarm.wasted += u64::from(geometry.piece_size(piece));
+            swarm.picker.failed(piece);
+        }
+        for liar in liars {
+            self.ban(now, id, liar);
+        }
+        let complete = self.swarms.get(&id).is_some_and(|s| s.picker.is_complete());
+        if complete {
+            self.complete(now, id);
+        } else if !good {
+            self.request_all(now, id);
+        }
+    }
+
+    /// The disk failed while a piece was verified.
+    pub fn handle_verify_failed(&mut self, now: Instant, id: SwarmId, error: &StoreError) {
+        self.handle_store_error(now, id, error);
+    }
+
+    /// What to write into the resume record.
+    #[must_use]
+    pub fn progress(&self, id: SwarmId) -> Option<Progress> {
+        let swarm = self.swarms.get(&id)?;
+        Some(Progress {
+            have: swarm.picker.have().clone(),
+            partials: swarm.picker.partials().map(|(p, blocks)| (p.get(), blocks)).collect(),
+            uploaded: swarm.uploaded,
+            downloaded: swarm.downloaded,
+            contacts: swarm.contacts.iter().collect(),
+        })
+    }
+
+    /// Says stopped to trackers, hangs up on everybody. Done when [`Peer::is_stopped`].
+    pub fn handle_stop(&mut self, now: Instant) {
+        if core::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        let all: Vec<_> = self.connections.iter().map(|(_, conn)| conn.id).collect();
+        for id in all {
+            self.close(now, id, Closed::Stopping);
+        }
+        for swarm in self.swarms.values_mut() {
+            swarm.announcer.stop(now);
+        }
+        self.announce_due(now);
+    }
+
+    /// Whether nothing is left to say.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopping && self.swarms.values().all(|s| s.announcer.is_idle())
+    }
+
+    /// Whether no announce waits or is under way.
+    #[must_use]
+    pub fn announces_done(&self) -> bool {
+        self.swarms.values().all(|s| s.announcer.is_idle())
+    }
+
+    /// Works out what we are in the swarm, and says so when it has changed.
+    pub(super) fn refresh_status(&mut self, now: Instant, id: SwarmId) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        let status = match swarm.stage {
+            Stage::Checking => Status::Checking,
+            Stage::Failed => Status::Failed,
+            Stage::Complete => Status::Seeder,
+            Stage::Downloading if swarm.members.is_empty() => Status::Waiting,
+            Stage::Downloading if swarm.picker.is_short() => Status::Leech,
+            Stage::Downloading => Status::Peer,
+        };
+        let before = core::mem::replace(&mut swarm.status, status);
+        if before == status {
+            return;
+        }
+        let name = &swarm.torrent.name;
+        match (before, status) {
+            (Status::Peer | Status::Leech, Status::Waiting) => {
+                log::info!("{name}: all peers gone, waiting");
+                swarm.contacts.hurry(now);
+                swarm.announcer.want_peers(now);
+            }
+            (Status::Checking, Status::Waiting) => log::info!("{name}: waiting for peers"),
+            _ => log::info!("{name}: {before} -> {status}"),
+        }
+        self.events.push_back(Event::StatusChanged(id, status));
+    }
+
+    /// A3: from peer to seeder.
+    fn complete(&mut self, now: Instant, id: SwarmId) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        if swarm.stage != Stage::Downloading {
+            return;
+        }
+        swarm.stage = Stage::Complete;
+        swarm.announcer.completed(now);
+        let (name, count) = (&swarm.torrent.name, swarm.geometry().piece_count());
+        log::info!("{name}: complete, all {count} pieces verified");
+        let (info_hash, members) = (swarm.torrent.info_hash, swarm.members.clone());
+        self.tracker.track(info_hash, 0);
+        self.actions.push_back(Action::Finish(id));
+        self.events.push_back(Event::Completed(id));
+        for member in members {
+            self.update_interest(now, member);
+            self.say_upload_only(member);
+            self.part_if_useless(now, member);
+        }
+        self.refresh_status(now, id);
+        self.dial_due(now);
+    }
+
+    /// BEP 21, in a second extension handshake as BEP 10 allows.
+    fn say_upload_only(&mut self, id: crate::units::id::ConnId) {
+        let extended = self.with_peering(id, |peering, _, _, _| peering.extended);
+        if extended == Some(true) {
+            let hello = crate::wire::extended::Handshake {
+                listen_port: Some(self.config.listen_port),
+                upload_only: true,
+                ..Default::default()
+            };
+            self.say(id, &Message::Extended(0, &hello.to_bytes()));
+        }
+    }
+
+    /// Tells everybody who lacks the piece that we have it.
+    fn announce_have(&mut self, now: Instant, id: SwarmId, piece: PieceIndex) {
+        let members = self.swarms.get(&id).map(|s| s.members.clone()).unwrap_or_default();
+        for member in members {
+            let lacks = self.with_peering(member, |peering, _, _, _| {
+                !peering.pieces.as_ref().is_some_and(|p| p.get(piece.get()))
+            });
+            if lacks == Some(true) {
+                self.say(member, &Message::Have(piece.get()));
+            }
+            self.request_more(now, member);
+        }
+    }
+
+    /// Proven to have sent a bad block: its connections end, and it is not let in again.
+    fn ban(&mut self, now: Instant, id: SwarmId, liar: crate::proto::blame::Source) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        log::warn!("{} sent a bad block and is banned", liar.ip);
+        swarm.banned.push(liar);
+        for member in swarm.members.clone() {
+            let is_it = self.connection(member).is_some_and(|conn| {
+                let ip = conn.remote.ip();
+                conn.peering().is_some_and(|p| p.peer_id == liar.peer_id) && ip == liar.ip
+            });
+            if is_it {
+                self.close(now, member, Closed::Banned);
+            }
+        }
+    }
+}

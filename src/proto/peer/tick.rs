@@ -1,0 +1,177 @@
+//! What time alone brings: silence, choking rounds, redials, announces.
+
+use super::{Peer, TICK};
+use crate::proto::choker::{self, Candidate};
+use crate::proto::closed::Closed;
+use crate::proto::connection::Phase;
+use crate::proto::outgoing::span_of;
+use crate::proto::swarm::Stage;
+use crate::units::id::{ConnId, SwarmId};
+use crate::units::limits::{
+    CHOKE_ROUND, KEEP_ALIVE_AFTER, OPTIMISTIC_ROUNDS, SILENCE_MAX, SNUBBED_AFTER,
+};
+use crate::units::time::Instant;
+use crate::wire::message::Message;
+
+impl Peer {
+    /// Time has passed. Early or repeated calls do nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.tracker.handle_timeout(now);
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.tick(now);
+        }
+        self.resolve_named(now);
+        if self.stopping {
+            self.announce_due(now);
+        } else {
+            self.dial_due(now);
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let all: Vec<ConnId> = self.connections.iter().map(|(_, conn)| conn.id).collect();
+        for id in all {
+            self.tick_connection(now, id);
+        }
+        if now >= self.next_round {
+            self.next_round = now + CHOKE_ROUND;
+            let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
+            for swarm in swarms {
+                self.choke_round(now, swarm);
+            }
+        }
+    }
+
+    fn tick_connection(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.connection(id) else { return };
+        if conn.deadline().is_some_and(|deadline| deadline <= now) {
+            let dialing = matches!(conn.phase, Ok(Phase::Dialing { .. }));
+            let why = if dialing { Closed::Dial("timed out".into()) } else { Closed::Silent };
+            return self.close(now, id, why);
+        }
+        if conn.peering().is_none() {
+            return;
+        }
+        if now - conn.received_at > SILENCE_MAX {
+            return self.close(now, id, Closed::Silent);
+        }
+        if now - conn.sent_at > KEEP_ALIVE_AFTER && conn.outgoing.is_empty() {
+            conn.outgoing.push_bytes(&[0; 4]);
+            log::debug!("-> {} keep-alive", conn.remote);
+            self.want_send(id);
+        }
+        let snubbed = self.with_peering(id, |peering, swarm, _, remote| {
+            peering.adapt_depth(now);
+            let owes = !peering.requests.is_empty();
+            if !owes || now - peering.last_block < SNUBBED_AFTER {
+                return None;
+            }
+            log::info!("{} owes us blocks and sends none: snubbed", remote.ip());
+            peering.snubbed = true;
+            peering.depth = 1;
+            peering.last_block = now;
+            for block in peering.requests.drain(..) {
+                swarm.picker.give_back(block);
+                peering.late.push(block);
+            }
+            peering.late.truncate(crate::units::limits::REQUESTS_OUT_MAX);
+            Some(swarm.id)
+        });
+        if let Some(Some(swarm)) = snubbed {
+            self.request_all(now, swarm);
+        }
+        self.update_interest(now, id);
+        self.request_more(now, id);
+    }
+
+    /// BEP 3: every ten seconds the slots go to those who deserve them.
+    fn choke_round(&mut self, now: Instant, id: SwarmId) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        swarm.rounds = swarm.rounds.wrapping_add(1);
+        let new_optimistic = swarm.rounds % OPTIMISTIC_ROUNDS == 0;
+        let seeding = swarm.stage == Stage::Complete;
+        let (members, held) = (swarm.members.clone(), swarm.optimistic);
+        let candidates = self.candidates(now, &members, seeding);
+        let slots = self.config.upload_slots.max(1);
+        if candidates.len() <= slots {
+            return self.fill_slots(now, id);
+        }
+        let mut chosen = choker::rank(&candidates, seeding, now);
+        let rest = chosen.split_off(slots.saturating_sub(1).max(1).min(chosen.len()));
+        if slots > 1 {
+            let keep = held.filter(|held| rest.contains(held) && !new_optimistic);
+            let pick = rest.get(self.rng.index(rest.len().max(1))).copied();
+            let optimistic = keep.or(pick);
+            chosen.extend(optimistic);
+            if let Some(swarm) = self.swarms.get_mut(&id) {
+                swarm.optimistic = optimistic;
+            }
+        }
+        for candidate in &candidates {
+            if !chosen.contains(&candidate.conn) && candidate.unchoked_at.is_some() {
+                self.choke(now, candidate.conn);
+            }
+        }
+        for conn in chosen {
+            self.unchoke(now, conn);
+        }
+    }
+
+    /// Gives free slots to whoever waits for one.
+    pub(super) fn fill_slots(&mut self, now: Instant, id: SwarmId) {
+        let Some(swarm) = self.swarms.get(&id) else { return };
+        let seeding = swarm.stage == Stage::Complete;
+        let members = swarm.members.clone();
+        let candidates = self.candidates(now, &members, seeding);
+        let taken = candidates.iter().filter(|c| c.unchoked_at.is_some()).count();
+        let free = self.config.upload_slots.max(1).saturating_sub(taken);
+        let waiting: Vec<Candidate> =
+            candidates.into_iter().filter(|c| c.unchoked_at.is_none()).collect();
+        for conn in choker::rank(&waiting, seeding, now).into_iter().take(free) {
+            self.unchoke(now, conn);
+        }
+    }
+
+    pub(super) fn choke(&mut self, _now: Instant, id: ConnId) {
+        let dropped = self.with_peering(id, |peering, _, outgoing, _| {
+            peering.am_choking = true;
+            peering.unchoked_at = None;
+            let dropped: Vec<_> = outgoing.drop_backlog().collect();
+            // BEP 6: every request is answered, if only by reject. Without it, choke says it all.
+            if peering.fast { dropped } else { Vec::new() }
+        });
+        let Some(dropped) = dropped else { return };
+        self.say(id, &Message::Choke);
+        for block in dropped {
+            self.say(id, &Message::Reject(span_of(block)));
+        }
+    }
+
+    fn unchoke(&mut self, now: Instant, id: ConnId) {
+        let changed = self.with_peering(id, |peering, _, _, _| {
+            let changed = core::mem::replace(&mut peering.am_choking, false);
+            if changed {
+                peering.unchoked_at = Some(now);
+            }
+            changed
+        });
+        if changed == Some(true) {
+            self.say(id, &Message::Unchoke);
+        }
+    }
+
+    fn candidates(&mut self, now: Instant, members: &[ConnId], seeding: bool) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        for &conn in members {
+            let candidate = self.with_peering(conn, |peering, _, _, _| {
+                let rate = if seeding { peering.up.get(now) } else { peering.down.get(now) };
+                let (unchoked_at, snubbed) = (peering.unchoked_at, peering.snubbed);
+                let wants = peering.peer_interested;
+                wants.then_some(Candidate { conn, rate, unchoked_at, snubbed })
+            });
+            candidates.extend(candidate.flatten());
+        }
+        candidates
+    }
+}

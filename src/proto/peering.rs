@@ -1,0 +1,135 @@
+//! One end of a conversation in the peer wire protocol: what both ends have said (BEP 3).
+
+use super::incoming::Incoming;
+use crate::units::bitfield::Bitfield;
+use crate::units::geometry::Block;
+use crate::units::id::{PeerId, SwarmId};
+use crate::units::limits::{BLOCK_BYTES, REQUESTS_OUT_MAX, REQUESTS_OUT_START};
+use crate::units::rate::Rate;
+use crate::units::time::Instant;
+use std::collections::VecDeque;
+
+/// Requests a remote end takes if it does not say (BEP 10 `reqq`).
+const REQQ_UNSAID: usize = 250;
+
+/// The state of a connection after both handshakes.
+#[derive(Debug)]
+pub struct Peering {
+    /// Which swarm.
+    pub swarm: SwarmId,
+    /// The remote end's name.
+    pub peer_id: PeerId,
+    /// Both ends know the fast extension (BEP 6).
+    pub fast: bool,
+    /// The remote end knows the extension protocol (BEP 10).
+    pub extended: bool,
+    /// We do not serve it.
+    pub am_choking: bool,
+    /// We want something of it.
+    pub am_interested: bool,
+    /// It does not serve us.
+    pub peer_choking: bool,
+    /// It wants something of ours.
+    pub peer_interested: bool,
+    /// What it has; `None` as long as that is nothing.
+    pub pieces: Option<Box<Bitfield>>,
+    /// It has said what it has (BEP 6: `have all` and `have none` come first or never).
+    pub bitfield_said: bool,
+    /// It will never download (BEP 21).
+    pub upload_only: bool,
+    /// Port on which it listens (BEP 10 `p`).
+    pub listen_port: Option<u16>,
+    /// Requests it is willing to queue.
+    pub reqq: usize,
+    /// Requests of ours whose blocks have not begun to come, in the order asked.
+    pub requests: VecDeque<Block>,
+    /// Requests that its choke dropped, or that it took too long for: such a block may still come.
+    pub late: Vec<Block>,
+    /// Requests we cancelled; each may be answered or rejected still.
+    pub cancelled: u32,
+    /// How many requests we keep open.
+    pub depth: usize,
+    /// Requests of its that were not in the torrent.
+    pub bad_requests: u32,
+    /// The inbound bytes.
+    pub incoming: Incoming,
+    /// Payload from it.
+    pub down: Rate,
+    /// Payload to it.
+    pub up: Rate,
+    /// Since when.
+    pub since: Instant,
+    /// When it last sent a block, or was first asked for one.
+    pub last_block: Instant,
+    /// When we unchoked it.
+    pub unchoked_at: Option<Instant>,
+    /// It owes us blocks and sends none.
+    pub snubbed: bool,
+}
+
+impl Peering {
+    /// Both choked, neither interested: how every connection starts (BEP 3).
+    #[must_use]
+    pub fn new(swarm: SwarmId, peer_id: PeerId, fast: bool, extended: bool, now: Instant) -> Self {
+        Self {
+            swarm,
+            peer_id,
+            fast,
+            extended,
+            am_choking: true,
+            am_interested: false,
+            peer_choking: true,
+            peer_interested: false,
+            pieces: None,
+            bitfield_said: false,
+            upload_only: false,
+            listen_port: None,
+            reqq: REQQ_UNSAID,
+            requests: VecDeque::new(),
+            late: Vec::new(),
+            cancelled: 0,
+            depth: REQUESTS_OUT_START,
+            bad_requests: 0,
+            incoming: Incoming::default(),
+            down: Rate::default(),
+            up: Rate::default(),
+            since: now,
+            last_block: now,
+            unchoked_at: None,
+            snubbed: false,
+        }
+    }
+
+    /// Whether it has everything, or will never download.
+    #[must_use]
+    pub fn is_seeder(&self) -> bool {
+        self.upload_only || self.pieces.as_ref().is_some_and(|p| p.is_full())
+    }
+
+    /// Whether it has a piece that `have` lacks.
+    #[must_use]
+    pub fn has_any_lacking(&self, have: &Bitfield) -> bool {
+        self.pieces.as_ref().is_some_and(|pieces| have.lacks_any_of(pieces))
+    }
+
+    /// Blocks it owes us, the one under way counted.
+    #[must_use]
+    pub fn owed(&self) -> usize {
+        self.requests.len() + usize::from(self.incoming.filling().is_some())
+    }
+
+    /// Keeps as many requests open as fill 1.5 seconds at the rate of late: enough for any round
+    /// trip, and no more than a slow peer can answer before others could have.
+    pub fn adapt_depth(&mut self, now: Instant) {
+        let rate = self.down.get(now);
+        let blocks = usize::try_from(rate * 3 / 2 / u64::from(BLOCK_BYTES)).unwrap_or(usize::MAX);
+        let most = REQUESTS_OUT_MAX.min(self.reqq.max(1));
+        self.depth = if self.snubbed {
+            1
+        } else if self.down.total() == 0 {
+            REQUESTS_OUT_START.min(most)
+        } else {
+            blocks.saturating_add(8).min(most)
+        };
+    }
+}

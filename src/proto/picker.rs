@@ -1,0 +1,479 @@
+//! Which block to ask of whom: begun pieces first, then rarest first, then the end game (BEP 3).
+
+use crate::units::bitfield::Bitfield;
+use crate::units::geometry::{Block, Geometry, PieceIndex};
+use crate::units::id::ConnId;
+use crate::units::rng::Rng;
+use std::collections::BTreeMap;
+
+/// How often one block may be asked for at once in the end game.
+const ASKED_MAX: u8 = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BlockState {
+    Missing,
+    Asked(u8),
+    Received,
+}
+
+/// A piece that is begun.
+#[derive(Clone, Debug)]
+struct Partial {
+    /// A piece that failed before comes from one peer alone, so that its sender is proven.
+    owner: Option<ConnId>,
+    blocks: Vec<BlockState>,
+    missing: u32,
+    received: u32,
+}
+
+/// What we have and what we want, with how many connected peers have it.
+///
+/// `order` holds the pieces that are neither had nor begun, rarest first; pieces of one
+/// availability stand together in random order and `bounds[a]` is where those of availability
+/// `a + 1` begin. So a piece moves by one swap when a peer gets it or goes.
+#[derive(Debug)]
+pub struct Picker {
+    geometry: Geometry,
+    have: Bitfield,
+    availability: Vec<u16>,
+    /// Peers that have everything; not counted in `availability`.
+    seeds: u32,
+    order: Vec<u32>,
+    /// Where each piece stands in `order`; `GONE` if it does not.
+    place: Vec<u32>,
+    bounds: Vec<u32>,
+    partials: BTreeMap<PieceIndex, Partial>,
+}
+
+const GONE: u32 = u32::MAX;
+
+impl Picker {
+    /// A picker for content of which `have` is verified.
+    #[must_use]
+    pub fn new(geometry: Geometry, have: Bitfield, rng: &mut Rng) -> Self {
+        let mut order: Vec<u32> = (0..geometry.piece_count()).filter(|&p| !have.get(p)).collect();
+        rng.shuffle(&mut order);
+        let mut place = vec![GONE; geometry.piece_count() as usize];
+        for (at, &piece) in (0u32..).zip(&order) {
+            place[piece as usize] = at;
+        }
+        let bounds = vec![u32::try_from(order.len()).expect("no more than all pieces")];
+        let availability = vec![0; geometry.piece_count() as usize];
+        let partials = BTreeMap::new();
+        Self { geometry, have, availability, seeds: 0, order, place, bounds, partials }
+    }
+
+    /// The verified pieces.
+    #[must_use]
+    pub const fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// Whether every piece is verified.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.have.is_full()
+    }
+
+    /// A peer with these pieces has come.
+    pub fn add_peer(&mut self, pieces: &Bitfield) {
+        if pieces.is_full() {
+            self.seeds += 1;
+        } else {
+            pieces.iter().for_each(|piece| self.add_one(piece));
+        }
+    }
+
+    /// A peer with these pieces has gone.
+    pub fn remove_peer(&mut self, pieces: &Bitfield) {
+        if pieces.is_full() {
+            self.seeds = self.seeds.saturating_sub(1);
+        } else {
+            pieces.iter().for_each(|piece| self.remove_one(piece));
+        }
+    }
+
+    /// A peer that had `before` has got `piece` in addition.
+    pub fn add_piece(&mut self, before: &Bitfield, piece: PieceIndex) {
+        if before.count() + 1 == before.len() {
+            before.iter().for_each(|had| self.remove_one(had));
+            self.seeds += 1;
+        } else {
+            self.add_one(piece.get());
+        }
+    }
+
+    /// Whether some piece we lack is with no connected peer.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        let rarest = self.order.first().is_some_and(|&p| self.availability[p as usize] == 0);
+        let begun = || self.partials.keys().any(|p| self.availability[p.index()] == 0);
+        self.seeds == 0 && (rarest || begun())
+    }
+
+    /// Whether every block we lack is asked for: from now on some are asked for twice.
+    #[must_use]
+    pub fn is_end_game(&self) -> bool {
+        self.order.is_empty() && self.partials.values().all(|p| p.missing == 0)
+    }
+
+    /// Picks up to `count` blocks that `who`, with the pieces `theirs`, can send and that it was
+    /// not `asked` for. A `suspect` piece is left to one peer alone.
+    pub fn pick(
+        &mut self,
+        theirs: &Bitfield,
+        who: ConnId,
+        suspect: &dyn Fn(PieceIndex) -> bool,
+        asked: &dyn Fn(Block) -> bool,
+        count: usize,
+        out: &mut Vec<Block>,
+    ) {
+        let target = out.len() + count;
+        for (&piece, partial) in &mut self.partials {
+            if out.len() >= target {
+                return;
+            }
+            let open = partial.owner.is_none_or(|owner| owner == who);
+            if open && partial.missing > 0 && theirs.get(piece.get()) {
+                partial.take(piece, &self.geometry, target, out);
+            }
+        }
+        while out.len() < target {
+            let Some(piece) = self.rarest(theirs) else { break };
+            self.unlist(piece.get());
+            let mut partial = Partial::new(self.geometry.block_count(piece));
+            partial.owner = suspect(piece).then_some(who);
+            partial.take(piece, &self.geometry, target, out);
+            self.partials.insert(piece, partial);
+        }
+        if out.is_empty() && count > 0 && self.is_end_game() {
+            self.pick_again(theirs, asked, target, out);
+        }
+    }
+
+    /// The block has come. False where it was there before: a waste.
+    pub fn received(&mut self, block: Block) -> bool {
+        let Some(partial) = self.partials.get_mut(&block.piece) else { return false };
+        let Some(state) = partial.blocks.get_mut(nth(block)) else { return false };
+        match core::mem::replace(state, BlockState::Received) {
+            BlockState::Received => return false,
+            BlockState::Missing => partial.missing -= 1,
+            BlockState::Asked(_) => {}
+        }
+        partial.received += 1;
+        true
+    }
+
+    /// This connection is gone: the pieces left to it are open to all.
+    pub fn disown(&mut self, who: ConnId) {
+        for partial in self.partials.values_mut().filter(|p| p.owner == Some(who)) {
+            partial.owner = None;
+        }
+    }
+
+    /// Whether all blocks of the piece are there and wait to be verified.
+    #[must_use]
+    pub fn is_received(&self, piece: PieceIndex) -> bool {
+        self.partials.get(&piece).is_some_and(|p| p.received as usize == p.blocks.len())
+    }
+
+    /// Whether this block would still be of use.
+    #[must_use]
+    pub fn wants(&self, block: Block) -> bool {
+        let state = self.partials.get(&block.piece).and_then(|p| p.blocks.get(nth(block)));
+        state.is_some_and(|&state| state != BlockState::Received)
+            && block == self.geometry.nth_block(block.piece, nth(block) as u32)
+    }
+
+    /// A request for the block will not be answered.
+    pub fn give_back(&mut self, block: Block) {
+        let Some(partial) = self.partials.get_mut(&block.piece) else { return };
+        let Some(state) = partial.blocks.get_mut(nth(block)) else { return };
+        match *state {
+            BlockState::Asked(1) => {
+                *state = BlockState::Missing;
+                partial.missing += 1;
+            }
+            BlockState::Asked(n) => *state = BlockState::Asked(n - 1),
+            BlockState::Missing | BlockState::Received => {}
+        }
+        if partial.received == 0 && partial.missing as usize == partial.blocks.len() {
+            self.partials.remove(&block.piece);
+            self.list(block.piece.get());
+        }
+    }
+
+    /// The piece matches its hash.
+    pub fn verified(&mut self, piece: PieceIndex) {
+        self.partials.remove(&piece);
+        self.unlist(piece.get());
+        self.have.set(piece.get());
+    }
+
+    /// The piece does not match its hash, or is lost: it is wanted again.
+    pub fn failed(&mut self, piece: PieceIndex) {
+        self.partials.remove(&piece);
+        self.have.clear(piece.get());
+        self.list(piece.get());
+    }
+
+    /// The blocks of a begun piece that are there already (from the resume record).
+    pub fn restore(&mut self, piece: PieceIndex, blocks: &Bitfield) {
+        let count = self.geometry.block_count(piece);
+        if self.have.get(piece.get()) || blocks.len() != count || blocks.is_empty() {
+            return;
+        }
+        self.unlist(piece.get());
+        let mut partial = Partial::new(count);
+        for n in blocks.iter() {
+            partial.blocks[n as usize] = BlockState::Received;
+        }
+        partial.received = blocks.count();
+        partial.missing = count - blocks.count();
+        self.partials.insert(piece, partial);
+    }
+
+    /// The begun pieces with the blocks that are there, for the resume record.
+    pub fn partials(&self) -> impl Iterator<Item = (PieceIndex, Bitfield)> + '_ {
+        self.partials.iter().filter(|(_, partial)| partial.received > 0).map(|(&piece, partial)| {
+            let mut blocks = Bitfield::new(self.geometry.block_count(piece));
+            for (n, state) in (0u32..).zip(&partial.blocks) {
+                if *state == BlockState::Received {
+                    blocks.set(n);
+                }
+            }
+            (piece, blocks)
+        })
+    }
+
+    /// In the end game a block is asked for again, the least asked first.
+    fn pick_again(
+        &mut self,
+        theirs: &Bitfield,
+        asked: &dyn Fn(Block) -> bool,
+        target: usize,
+        out: &mut Vec<Block>,
+    ) {
+        for times in 1..ASKED_MAX {
+            for (&piece, partial) in &mut self.partials {
+                if !theirs.get(piece.get()) {
+                    continue;
+                }
+                for (n, state) in (0u32..).zip(&mut partial.blocks) {
+                    let block = self.geometry.nth_block(piece, n);
+                    if out.len() < target && *state == BlockState::Asked(times) && !asked(block) {
+                        *state = BlockState::Asked(times + 1);
+                        out.push(block);
+                    }
+                }
+            }
+            if !out.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn rarest(&self, theirs: &Bitfield) -> Option<PieceIndex> {
+        let piece = self.order.iter().copied().find(|&piece| theirs.get(piece))?;
+        self.geometry.piece(piece)
+    }
+
+    fn add_one(&mut self, piece: u32) {
+        let a = usize::from(self.availability[piece as usize]);
+        self.availability[piece as usize] += 1;
+        if self.place[piece as usize] == GONE {
+            return;
+        }
+        // The last of its group, which then ends one earlier.
+        if self.bounds.len() <= a + 1 {
+            self.bounds.resize(a + 2, self.order.len() as u32);
+        }
+        self.bounds[a] -= 1;
+        self.swap(self.place[piece as usize], self.bounds[a]);
+    }
+
+    fn remove_one(&mut self, piece: u32) {
+        let a = usize::from(self.availability[piece as usize]);
+        debug_assert!(a > 0, "a peer leaves with a piece that nobody had");
+        let Some(below) = a.checked_sub(1) else { return };
+        self.availability[piece as usize] -= 1;
+        if self.place[piece as usize] == GONE {
+            return;
+        }
+        self.swap(self.place[piece as usize], self.bounds[below]);
+        self.bounds[below] += 1;
+    }
+
+    /// Takes the piece out of `order`: to the end of its group, then of each later one.
+    fn unlist(&mut self, piece: u32) {
+        if self.place[piece as usize] == GONE {
+            return;
+        }
+        for group in usize::from(self.availability[piece as usize])..self.bounds.len() {
+            self.bounds[group] -= 1;
+            self.swap(self.place[piece as usize], self.bounds[group]);
+        }
+        let last = self.order.pop();
+        debug_assert_eq!(last, Some(piece));
+        self.place[piece as usize] = GONE;
+    }
+
+    /// Puts the piece back into `order`: from the end, down to the end of its group.
+    fn list(&mut self, piece: u32) {
+        if self.place[piece as usize] != GONE {
+            return;
+        }
+        let end = self.order.len() as u32;
+        let a = usize::from(self.availability[piece as usize]);
+        if self.bounds.len() <= a {
+            self.bounds.resize(a + 1, end);
+        }
+        self.order.push(piece);
+        self.place[piece as usize] = end;
+        for group in (a..self.bounds.len()).rev() {
+            self.swap(self.place[piece as usize], self.bounds[group]);
+            self.bounds[group] += 1;
+        }
+        // The swaps above walk the piece to the first place of each later group.
+    }
+
+    fn swap(&mut self, a: u32, b: u32) {
+        self.order.swap(a as usize, b as usize);
+        self.place[self.order[a as usize] as usize] = a;
+        self.place[self.order[b as usize] as usize] = b;
+    }
+}
+
+impl Partial {
+    fn new(count: u32) -> Self {
+        let blocks = vec![BlockState::Missing; count as usize];
+        Self { owner: None, blocks, missing: count, received: 0 }
+    }
+
+    /// Asks for missing blocks in order, until `out` has `target` blocks.
+    fn take(&mut self, piece: PieceIndex, geometry: &Geometry, target: usize, out: &mut Vec<Block>) {
+        for (n, state) in (0u32..).zip(&mut self.blocks) {
+            if out.len() >= target || self.missing == 0 {
+                return;
+            }
+            if *state == BlockState::Missing {
+                *state = BlockState::Asked(1);
+                self.missing -= 1;
+                out.push(geometry.nth_block(piece, n));
+            }
+        }
+    }
+}
+
+fn nth(block: Block) -> usize {
+    (block.begin / crate::units::limits::BLOCK_BYTES) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ME: ConnId = ConnId { slot: 0, generation: 1 };
+
+    fn check(picker: &Picker) {
+        assert!(picker.order.is_sorted_by_key(|&p| picker.availability[p as usize]));
+        for (at, &piece) in (0u32..).zip(&picker.order) {
+            assert_eq!(picker.place[piece as usize], at);
+            assert!(!picker.have.get(piece));
+        }
+        for (a, &bound) in picker.bounds.iter().enumerate() {
+            let upto = |p: &&u32| usize::from(picker.availability[**p as usize]) <= a;
+            assert_eq!(bound as usize, picker.order.iter().filter(upto).count(), "group {a}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_stays_sorted(seed: u64, steps in 1usize..200) {
+            let mut rng = Rng::new(seed);
+            let geometry = Geometry::new(40 * 32_768 - 5, 32_768).unwrap();
+            let mut picker = Picker::new(geometry, Bitfield::new(40), &mut rng);
+            let mut peers: Vec<Bitfield> = Vec::new();
+            let mut asked: Vec<Block> = Vec::new();
+            for _ in 0..steps {
+                match rng.below(6) {
+                    0 => {
+                        let mut pieces = Bitfield::new(40);
+                        (0..40).filter(|_| rng.below(2) == 0).for_each(|p| { pieces.set(p); });
+                        picker.add_peer(&pieces);
+                        peers.push(pieces);
+                    }
+                    1 if !peers.is_empty() => {
+                        let gone = peers.swap_remove(rng.index(peers.len()));
+                        picker.remove_peer(&gone);
+                    }
+                    2 if !peers.is_empty() => {
+                        let at = rng.index(peers.len());
+                        let piece = geometry.piece(rng.below(40) as u32).unwrap();
+                        if !peers[at].get(piece.get()) {
+                            picker.add_piece(&peers[at], piece);
+                            peers[at].set(piece.get());
+                        }
+                    }
+                    3 if !peers.is_empty() => {
+                        let at = rng.index(peers.len());
+                        picker.pick(&peers[at], ME, &|_| false, &|b| asked.contains(&b), 0, &mut Vec::new());
+                        let mut out = Vec::new();
+                        picker.pick(&peers[at], ME, &|_| false, &|b| asked.contains(&b), 3, &mut out);
+                        assert!(out.iter().all(|b| peers[at].get(b.piece.get())));
+                        asked.extend(out);
+                    }
+                    4 if !asked.is_empty() => {
+                        picker.give_back(asked.swap_remove(rng.index(asked.len())));
+                    }
+                    5 if !asked.is_empty() => {
+                        let block = asked.swap_remove(rng.index(asked.len()));
+                        picker.received(block);
+                        if picker.is_received(block.piece) {
+                            if rng.below(3) == 0 {
+                                picker.failed(block.piece);
+                            } else {
+                                picker.verified(block.piece);
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+                check(&picker);
+            }
+        }
+    }
+
+    #[test]
+    fn rarest_first_and_begun_pieces_before_new_ones() {
+        let geometry = Geometry::new(4 * 32_768, 32_768).unwrap();
+        let mut picker = Picker::new(geometry, Bitfield::new(4), &mut Rng::new(1));
+        picker.add_peer(&Bitfield::full(4));
+        let mut common = Bitfield::full(4);
+        common.clear(2);
+        picker.add_peer(&common);
+        let mut out = Vec::new();
+        picker.pick(&Bitfield::full(4), ME, &|_| false, &|_| false, 1, &mut out);
+        assert_eq!(out[0].piece.get(), 2);
+        picker.pick(&Bitfield::full(4), ME, &|_| false, &|_| false, 1, &mut out);
+        assert_eq!((out[1].piece.get(), out[1].begin), (2, 16_384));
+    }
+
+    #[test]
+    fn end_game_asks_again_but_not_the_same_peer() {
+        let geometry = Geometry::new(32_768, 32_768).unwrap();
+        let mut picker = Picker::new(geometry, Bitfield::new(1), &mut Rng::new(1));
+        let full = Bitfield::full(1);
+        picker.add_peer(&full);
+        let mut first = Vec::new();
+        picker.pick(&full, ME, &|_| false, &|_| false, 8, &mut first);
+        assert_eq!(first.len(), 2);
+        let (mut same, mut other) = (Vec::new(), Vec::new());
+        picker.pick(&full, ME, &|_| false, &|b| first.contains(&b), 8, &mut same);
+        assert!(same.is_empty());
+        picker.pick(&full, ME, &|_| false, &|_| false, 8, &mut other);
+        assert_eq!(other, first);
+        assert!(picker.received(first[0]) && !picker.received(first[0]));
+    }
+}

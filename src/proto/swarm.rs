@@ -1,0 +1,156 @@
+//! One torrent and the peers that share it.
+
+use super::announcer::{Announcer, Stats};
+use super::blame::{Blame, Source};
+use super::contacts::Contacts;
+use super::output::Status;
+use super::picker::Picker;
+use crate::units::bitfield::Bitfield;
+use crate::units::geometry::{Geometry, PieceIndex};
+use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
+use crate::units::rate::Rate;
+use core::net::SocketAddr;
+
+/// What the core must know of a torrent to join its swarm.
+#[derive(Clone, Debug)]
+pub struct Torrent {
+    /// SHA-1 of the raw `info`.
+    pub info_hash: InfoHash,
+    /// For people; safe to print.
+    pub name: String,
+    /// Its pieces.
+    pub geometry: Geometry,
+    /// BEP 27: peers come from its trackers and from the user only.
+    pub private: bool,
+    /// `announce`.
+    pub announce: Option<String>,
+    /// `announce-list` (BEP 12).
+    pub announce_list: Vec<Vec<String>>,
+}
+
+/// Where a torrent goes on from.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The verified pieces.
+    pub have: Bitfield,
+    /// Blocks of begun pieces that are there.
+    pub partials: Vec<(u32, Bitfield)>,
+    /// Bytes uploaded in earlier runs.
+    pub uploaded: u64,
+    /// Bytes downloaded in earlier runs.
+    pub downloaded: u64,
+    /// Addresses known from earlier runs.
+    pub contacts: Vec<SocketAddr>,
+    /// More pieces are being checked; `handle_checked` brings the results.
+    pub checking: bool,
+}
+
+/// How far the swarm's content is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Pieces on disk are being verified.
+    Checking,
+    /// Missing pieces.
+    Downloading,
+    /// All there.
+    Complete,
+    /// The disk failed.
+    Failed,
+}
+
+/// A swarm we are in.
+#[derive(Debug)]
+pub struct Swarm {
+    pub(super) id: SwarmId,
+    pub(super) torrent: Torrent,
+    pub(super) stage: Stage,
+    pub(super) picker: Picker,
+    pub(super) blame: Blame,
+    /// Connections in the peer wire protocol, in the order of their handshakes.
+    pub(super) members: Vec<ConnId>,
+    pub(super) contacts: Contacts,
+    pub(super) announcer: Announcer,
+    pub(super) uploaded: u64,
+    pub(super) downloaded: u64,
+    pub(super) wasted: u64,
+    pub(super) up: Rate,
+    pub(super) down: Rate,
+    pub(super) status: Status,
+    pub(super) banned: Vec<Source>,
+    pub(super) optimistic: Option<ConnId>,
+    pub(super) rounds: u32,
+}
+
+/// What people are told of a swarm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Its name.
+    pub name: String,
+    /// What we are in it.
+    pub status: Status,
+    /// Verified bytes.
+    pub have: u64,
+    /// Bytes in all.
+    pub length: u64,
+    /// Bytes a second coming in.
+    pub down_rate: u64,
+    /// Bytes a second going out.
+    pub up_rate: u64,
+    /// Bytes that came in all runs.
+    pub downloaded: u64,
+    /// Bytes that went out in all runs.
+    pub uploaded: u64,
+    /// Bytes that came and were of no use.
+    pub wasted: u64,
+    /// Connected peers.
+    pub peers: usize,
+}
+
+impl Swarm {
+    /// Its geometry.
+    #[must_use]
+    pub const fn geometry(&self) -> &Geometry {
+        &self.torrent.geometry
+    }
+
+    /// Verified bytes.
+    #[must_use]
+    pub fn have_bytes(&self) -> u64 {
+        let geometry = &self.torrent.geometry;
+        let have = self.picker.have();
+        let whole = u64::from(have.count()) * u64::from(geometry.piece_length());
+        let last = geometry.piece_count().checked_sub(1).and_then(|last| geometry.piece(last));
+        match last {
+            Some(last) if have.get(last.get()) => {
+                whole - u64::from(geometry.piece_length() - geometry.piece_size(last))
+            }
+            _ => whole,
+        }
+    }
+
+    /// Bytes still missing (BEP 3 `left`).
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.torrent.geometry.length() - self.have_bytes()
+    }
+
+    pub(super) fn stats(&self, peer_id: PeerId, port: u16) -> Stats {
+        Stats {
+            info_hash: self.torrent.info_hash,
+            peer_id,
+            port,
+            uploaded: self.uploaded,
+            downloaded: self.downloaded,
+            left: self.left(),
+        }
+    }
+
+    pub(super) fn is_banned(&self, source: Source) -> bool {
+        self.banned.contains(&source)
+    }
+
+    /// Whether bytes of this piece may be served.
+    pub(super) fn serves(&self, piece: PieceIndex) -> bool {
+        self.stage != Stage::Failed && self.picker.have().get(piece.get())
+    }
+}

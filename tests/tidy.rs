@@ -54,7 +54,7 @@ impl Source {
         let marks = self.text.match_indices("\n#[cfg(test)]\n");
         let mut opens_module = marks.filter(|(at, mark)| {
             let mut after = self.text[at + mark.len()..].lines();
-            after.find(|line| !line.starts_with("#[")).is_some_and(|line| line.starts_with("mod "))
+            after.find(|line| !line.starts_with("#[")).is_some_and(|line| line.contains("mod "))
         });
         opens_module.next().map_or(self.text.len(), |(at, _)| at)
     }

@@ -25,7 +25,7 @@ import time
 # What the log lines look like that the scripts wait for; the one place to change when they do.
 LISTENING = r"listening on (\S+)"
 CLIENT_CONNECTED = r"client (\d+) connected to (\S+)"
-BECAME_SEEDER = r"(?i)\bseeder\b"
+BECAME_SEEDER = r"-> seeder\b"
 WAITING = r"(?i)\bwaiting\b"
 
 KIB = 1024

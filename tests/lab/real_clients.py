@@ -87,13 +87,16 @@ def content(folder, client, seed):
     return root
 
 
-def complete(process, host, original):
+def complete(process, host, original, empty_files=True):
     """Nothing unfinished lies about, and all bytes are there."""
+    wanted = lab.digest(original, empty_files)
+    length = sum(path.stat().st_size for path in lab.files_of(original))
+
     def all_there():
         path = host.shareable / original.name
-        return (host.complete(original.name) and sum(f.stat().st_size for f in lab.files_of(path))
-                == sum(f.stat().st_size for f in lab.files_of(original))
-                and lab.digest(path) == lab.digest(original))
+        return (host.complete(original.name)
+                and sum(found.stat().st_size for found in lab.files_of(path)) == length
+                and lab.digest(path, empty_files) == wanted)
     lab.wait_until(all_there, 60, f"{process.name} has all bytes")
 
 
@@ -109,7 +112,8 @@ def direction(lab_, options, client, ours_seeds, hosts):
     peer.wait_for(lab.LISTENING, 10)
     other = client.start(theirs, theirs.folder / "course.torrent", not ours_seeds)
     receiving = other if ours_seeds else peer
-    complete(receiving, leecher, root)
+    # Transmission 3.00 does not create files without bytes; we must.
+    complete(receiving, leecher, root, empty_files=not ours_seeds)
     if not ours_seeds:
         peer.wait_for(r"(?i)course.*\bseeder\b", 5)
     told = "we seed" if ours_seeds else "we fetch"

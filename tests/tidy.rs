@@ -1,0 +1,227 @@
+//! The rules of the house that no compiler checks, read from the source as text: floors import
+//! downward only, every file says what it is for, files stay short, time, files and sockets belong
+//! to the reactor, and `unsafe` stays where it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lines one file may have before its tests.
+const LINES_MAX: usize = 600;
+/// The only files with `unsafe`.
+const MAY_BE_UNSAFE: &[&str] = &["dial.rs", "guard.rs", "hash.rs", "mmap.rs", "window.rs"];
+/// What only the reactor and the app may name.
+const ONLY_ABOVE: &[&str] = &[
+    "std::time",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::fs",
+    "std::io",
+    "std::thread",
+    "std::env",
+    "std::process",
+    "HashMap",
+    "HashSet",
+];
+/// Each floor, and what it must not import: all that is above it.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("units", &["wire", "proto", "reactor", "app"]),
+    ("wire", &["proto", "reactor", "app"]),
+    ("proto", &["reactor", "app"]),
+    ("reactor", &["app"]),
+    ("app", &[]),
+];
+/// Crates that belong to the reactor and the app.
+const CRATES_ABOVE: &[&str] = &["mio", "memmap2", "socket2", "rustix", "libc", "signal_hook"];
+
+/// A source file: its path below `src`, its lines before the tests, and all of them.
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    fn floor(&self) -> Option<&str> {
+        let first = self.path.components().next()?.as_os_str().to_str()?;
+        FLOORS.iter().any(|(floor, _)| *floor == first).then_some(first)
+    }
+
+    fn is_test(&self) -> bool {
+        self.path.iter().any(|part| part == "tests" || part == "tests.rs")
+    }
+
+    /// Where the module of unit tests begins: a `#[cfg(test)]`, other attributes, `mod`.
+    fn tests_at(&self) -> usize {
+        let marks = self.text.match_indices("\n#[cfg(test)]\n");
+        let mut opens_module = marks.filter(|(at, mark)| {
+            let mut after = self.text[at + mark.len()..].lines();
+            after.find(|line| !line.starts_with("#[")).is_some_and(|line| line.starts_with("mod "))
+        });
+        opens_module.next().map_or(self.text.len(), |(at, _)| at)
+    }
+
+    /// The lines before the unit tests, numbered from 1.
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text[..self.tests_at()].lines().enumerate().map(|(at, line)| (at + 1, line))
+    }
+
+    /// The same without comments. A `//` within a string is one of an address, which names no
+    /// module either.
+    fn code(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.lines().map(|(at, line)| (at, line.split("//").next().unwrap_or_default()))
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the source is there") {
+            let path = entry.expect("the source is readable").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("source is text");
+                let path = path.strip_prefix(&root).expect("found below src").to_owned();
+                found.push(Source { path, text });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(found.len() > 10, "only {} files found", found.len());
+    found
+}
+
+/// Fails with all findings at once.
+fn check(rule: &str, findings: Vec<String>) {
+    assert!(findings.is_empty(), "{rule}:\n  {}", findings.join("\n  "));
+}
+
+fn names(line: &str, word: &str) -> bool {
+    let boundary = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    line.match_indices(word).any(|(at, _)| {
+        boundary(line[..at].chars().next_back()) && boundary(line[at + word.len()..].chars().next())
+    })
+}
+
+/// Whether a line reaches into the module `floor` of this crate.
+fn imports(line: &str, floor: &str) -> bool {
+    let named = ["crate::", "reactor_peer::"].iter().any(|root| {
+        line.match_indices(root).any(|(at, _)| {
+            let rest = &line[at + root.len()..];
+            rest.starts_with(floor) && names(rest, floor)
+                || rest.strip_prefix('{').is_some_and(|group| {
+                    group.split(',').any(|part| {
+                        part.trim().split("::").next().is_some_and(|first| {
+                            first.trim_matches(|c| c == '{' || c == '}' || c == ';') == floor
+                        })
+                    })
+                })
+        })
+    });
+    named || line.contains(&format!("super::super::{floor}::"))
+}
+
+#[test]
+fn floors_import_downward_only() {
+    let mut findings = Vec::new();
+    for source in sources() {
+        let Some(floor) = source.floor() else { continue };
+        let above = FLOORS.iter().find(|(name, _)| *name == floor).map_or(&[][..], |(_, up)| *up);
+        for (at, line) in source.code() {
+            for up in above.iter().filter(|up| imports(line, up)) {
+                findings.push(format!("{}:{at}: {floor} names {up}", source.path.display()));
+            }
+        }
+    }
+    check("a floor names only those below it", findings);
+}
+
+#[test]
+fn time_files_and_sockets_belong_to_the_reactor() {
+    let mut findings = Vec::new();
+    for source in sources().iter().filter(|s| !s.is_test()) {
+        if !matches!(source.floor(), Some("units" | "wire" | "proto")) {
+            continue;
+        }
+        for (at, line) in source.code() {
+            let crates = CRATES_ABOVE.iter().map(|name| format!("{name}::"));
+            let banned = ONLY_ABOVE.iter().map(ToString::to_string).chain(crates);
+            for word in banned.filter(|word| line.contains(word.as_str())) {
+                findings.push(format!("{}:{at}: {word}", source.path.display()));
+            }
+        }
+    }
+    check("the core is given time, bytes and randomness; it takes none", findings);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let silent = |s: &Source| !s.text.lines().next().is_some_and(|l| l.starts_with("//! "));
+    let findings = sources().into_iter().filter(silent).map(|s| s.path.display().to_string());
+    check("a file opens with `//!` and a sentence", findings.collect());
+}
+
+#[test]
+fn files_stay_short() {
+    let long = sources().into_iter().filter(|s| !s.is_test()).filter_map(|s| {
+        let lines = s.lines().count();
+        (lines > LINES_MAX).then(|| format!("{}: {lines} lines", s.path.display()))
+    });
+    check("a file has at most 600 lines before its tests", long.collect());
+}
+
+#[test]
+fn unsafe_stays_where_it_is() {
+    let mut findings = Vec::new();
+    for source in sources() {
+        let file = source.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if source.floor() == Some("reactor") && MAY_BE_UNSAFE.contains(&file) {
+            continue;
+        }
+        for (at, _) in source.code().filter(|(_, line)| names(line, "unsafe")) {
+            findings.push(format!("{}:{at}", source.path.display()));
+        }
+    }
+    check("`unsafe` is in the files that are known for it", findings);
+}
+
+#[test]
+fn unsafe_gives_its_reason() {
+    let mut findings = Vec::new();
+    for source in sources() {
+        let lines: Vec<&str> = source.lines().map(|(_, line)| line).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if !(code.contains("unsafe {") || code.contains("unsafe impl")) {
+                continue;
+            }
+            let before = &lines[at.saturating_sub(8)..=at];
+            if !before.iter().any(|line| line.contains("SAFETY:")) {
+                findings.push(format!("{}:{}", source.path.display(), at + 1));
+            }
+        }
+    }
+    check("every unsafe block has its reason in a `// SAFETY:` line above it", findings);
+}
+
+#[test]
+fn no_unwrap_outside_tests() {
+    let mut findings = Vec::new();
+    for source in sources().iter().filter(|s| !s.is_test()) {
+        for (at, _) in source.code().filter(|(_, line)| line.contains(".unwrap()")) {
+            findings.push(format!("{}:{at}", source.path.display()));
+        }
+    }
+    check("errors are values, and what cannot fail says why with `expect`", findings);
+}
+
+#[test]
+fn the_rules_see_what_they_should() {
+    assert!(imports("use crate::reactor::mmap;", "reactor"));
+    assert!(imports("use crate::{units, reactor::mmap};", "reactor"));
+    assert!(!imports("use crate::reactor_words::mmap;", "reactor"));
+    assert!(!imports("use crate::proto::reactor;", "reactor"));
+    assert!(names("unsafe { x }", "unsafe"));
+    assert!(!names("#![deny(unsafe_code)]", "unsafe"));
+}

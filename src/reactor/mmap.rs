@@ -78,6 +78,11 @@ pub struct Unflushed {
 }
 
 impl Unflushed {
+    /// The content has been renamed since.
+    pub fn moved_to(&mut self, root: &Path) {
+        self.root = root.to_owned();
+    }
+
     /// Waits until what was written to the file is on the disk; for the helper thread.
     ///
     /// # Errors

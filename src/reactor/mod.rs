@@ -1,9 +1,15 @@
 //! Floor 3: the only place that waits. Sockets, mapped files, folders, clock, signals.
 
+pub mod clock;
+pub mod contents;
+pub mod engine;
 pub mod folders;
 pub mod guard;
 pub mod hash;
 pub mod helper;
+pub mod link;
 pub mod mmap;
+pub mod signals;
+pub mod sockets;
 pub mod watch;
 pub mod window;

@@ -1,1 +1,684 @@
-//! Announce and scrape over HTTP: queries and answers, both ways (BEP 3, 7, 23, 48).
+//! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 48): queries and answers, both ways.
+//! Who is in a swarm and when to ask again is not known here.
+
+use super::address::{is_dialable, printable, unmap};
+use super::bencode::{self, Dict, Value};
+use crate::units::id::{InfoHash, PeerId};
+use crate::units::limits::CONTACTS_MAX;
+use crate::units::time::Duration;
+use bendy::encoding::{Encoder, Error as EncodeError};
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use percent_encoding::{percent_decode_str, percent_encode, AsciiSet, NON_ALPHANUMERIC};
+
+/// Shortest interval we take from a tracker, so that none makes us hammer it.
+pub const INTERVAL_MIN: Duration = Duration::from_secs(5);
+/// Longest interval we take from a tracker, so that none makes us forget it.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// What we take where a tracker names no interval (BEP 3 says it must).
+const INTERVAL_ABSENT: Duration = Duration::from_secs(300);
+/// Bytes of the longest `key` kept: clients send eight.
+const KEY_BYTES_MAX: usize = 64;
+/// Torrents one scrape may ask for: as many as fit a head of 8 KiB.
+const SCRAPE_MAX: usize = 128;
+
+/// BEP 3: all but the unreserved characters of RFC 3986 is escaped.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What has happened at the announcing peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing: this is one of the regular announces.
+    #[default]
+    None,
+    /// It begins.
+    Started,
+    /// The last piece has come. Never said by who was complete at start.
+    Completed,
+    /// It leaves.
+    Stopped,
+}
+
+/// An announce as it goes over the wire (BEP 3, "trackers").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnounceRequest {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// The peer that announces.
+    pub peer_id: PeerId,
+    /// Where it listens; never zero.
+    pub port: u16,
+    /// Bytes uploaded so far.
+    pub uploaded: u64,
+    /// Bytes downloaded so far.
+    pub downloaded: u64,
+    /// Bytes still missing; `u64::MAX` where it does not know, as with a magnet link.
+    pub left: u64,
+    /// What has happened.
+    pub event: Event,
+    /// Wants peers as byte strings. BEP 23 suggests them for who does not say: only
+    /// `compact=0` asks for dictionaries.
+    pub compact: bool,
+    /// Wants no `peer id` in dictionaries.
+    pub no_peer_id: bool,
+    /// Number of peers wanted, if it says.
+    pub numwant: Option<usize>,
+    /// Proves to a tracker that it is the same peer after its address has changed.
+    pub key: Option<Vec<u8>>,
+}
+
+/// What is wrong with an announce or a scrape; its text is the `failure reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryError {
+    /// Not 20 bytes but so many.
+    InfoHashLength(usize),
+    /// No `info_hash`.
+    InfoHashMissing,
+    /// An announce is for one torrent.
+    InfoHashTwice,
+    /// A scrape for everything, or for too much.
+    InfoHashes,
+    /// `peer_id` is missing or does not have 20 bytes.
+    PeerId,
+    /// `port` is missing or not from 1 to 65535.
+    Port,
+}
+
+/// Reads the query of an announce. `ip=` is ignored: the address of the socket cannot lie.
+///
+/// A `+` is a space, as HTML forms and the URL functions of most languages write it; as itself
+/// it would have to be escaped anyway (BEP 3).
+///
+/// # Errors
+/// When a key that must be there is not, or is wrong.
+pub fn parse_query(query: &str) -> Result<AnnounceRequest, QueryError> {
+    let get = |key: &str| pairs(query).find(|(k, _)| *k == key).map(|(_, value)| decode(value));
+    let number = |key: &str| parse_number::<u64>(&get(key)?);
+
+    let mut hashes = pairs(query).filter(|(key, _)| *key == "info_hash");
+    let (_, hash) = hashes.next().ok_or(QueryError::InfoHashMissing)?;
+    if hashes.next().is_some() {
+        return Err(QueryError::InfoHashTwice);
+    }
+    let port = get("port").and_then(|v| parse_number::<u16>(&v)).filter(|&port| port != 0);
+    let peer_id = get("peer_id").and_then(|v| <[u8; 20]>::try_from(v).ok());
+    Ok(AnnounceRequest {
+        info_hash: parse_hash(hash)?,
+        peer_id: PeerId(peer_id.ok_or(QueryError::PeerId)?),
+        port: port.ok_or(QueryError::Port)?,
+        uploaded: number("uploaded").unwrap_or(0),
+        downloaded: number("downloaded").unwrap_or(0),
+        left: number("left").unwrap_or(u64::MAX),
+        event: match get("event").as_deref() {
+            Some(b"started") => Event::Started,
+            Some(b"completed") => Event::Completed,
+            Some(b"stopped") => Event::Stopped,
+            _ => Event::None,
+        },
+        compact: get("compact").is_none_or(|v| v != b"0"),
+        no_peer_id: get("no_peer_id").is_some_and(|v| v == b"1"),
+        // Some clients say -1 for "as you like".
+        numwant: get("numwant").and_then(|v| parse_number(&v)),
+        key: get("key").filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len())),
+    })
+}
+
+/// Reads the query of a scrape (BEP 48).
+///
+/// # Errors
+/// When it names no torrent, too many, or a wrong one.
+pub fn parse_scrape(query: &str) -> Result<Vec<InfoHash>, QueryError> {
+    let hashes = pairs(query).filter(|(key, _)| *key == "info_hash");
+    let hashes = hashes.map(|(_, v)| parse_hash(v)).take(SCRAPE_MAX + 1);
+    let hashes = hashes.collect::<Result<Vec<_>, _>>()?;
+    // BEP 48 lets a scrape without hashes mean all torrents; ours are nobody's business.
+    if hashes.is_empty() || hashes.len() > SCRAPE_MAX {
+        return Err(QueryError::InfoHashes);
+    }
+    Ok(hashes)
+}
+
+fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+fn decode(value: &str) -> Vec<u8> {
+    percent_decode_str(&value.replace('+', " ")).collect()
+}
+
+fn parse_hash(value: &str) -> Result<InfoHash, QueryError> {
+    let bytes = decode(value);
+    let length = bytes.len();
+    bytes.try_into().map(InfoHash).map_err(|_| QueryError::InfoHashLength(length))
+}
+
+fn parse_number<T: core::str::FromStr>(value: &[u8]) -> Option<T> {
+    let text = core::str::from_utf8(value).ok()?;
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Writes the query of an announce, without the `?`.
+#[must_use]
+pub fn build_query(request: &AnnounceRequest) -> String {
+    let escape = |bytes: &[u8]| percent_encode(bytes, ESCAPED).to_string();
+    let mut query = format!(
+        "info_hash={}&peer_id={}&port={}&uploaded={}&downloaded={}&left={}&compact={}",
+        escape(&request.info_hash.0),
+        escape(&request.peer_id.0),
+        request.port,
+        request.uploaded,
+        request.downloaded,
+        request.left,
+        u8::from(request.compact),
+    );
+    if request.no_peer_id {
+        query.push_str("&no_peer_id=1");
+    }
+    match request.event {
+        Event::None => {}
+        Event::Started => query.push_str("&event=started"),
+        Event::Completed => query.push_str("&event=completed"),
+        Event::Stopped => query.push_str("&event=stopped"),
+    }
+    if let Some(numwant) = request.numwant {
+        query.push_str(&format!("&numwant={numwant}"));
+    }
+    if let Some(key) = &request.key {
+        query.push_str(&format!("&key={}", escape(key)));
+    }
+    query
+}
+
+/// How peers are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerForm {
+    /// Byte strings: `peers` and `peers6` (BEP 23, BEP 7).
+    Compact,
+    /// A list of dictionaries (BEP 3), with or without `peer id`.
+    Dictionary {
+        /// Whether to write `peer id`.
+        peer_id: bool,
+    },
+}
+
+/// What our tracker tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// When to announce again.
+    pub interval: Duration,
+    /// When to announce again at the earliest.
+    pub min_interval: Duration,
+    /// Peers that have it all.
+    pub complete: u64,
+    /// Peers that do not.
+    pub incomplete: u64,
+    /// The asker's address as we see it (BEP 24).
+    pub external_ip: Option<IpAddr>,
+    /// The peers.
+    pub peers: Vec<(SocketAddr, PeerId)>,
+}
+
+/// Writes the body of an answer.
+#[must_use]
+pub fn build_answer(listing: &Listing, form: PeerForm) -> Vec<u8> {
+    let (mut peers4, mut peers6) = (Vec::new(), Vec::new());
+    for (addr, _) in &listing.peers {
+        match unmap(*addr).ip() {
+            IpAddr::V4(ip) => {
+                peers4.extend_from_slice(&ip.octets());
+                peers4.extend_from_slice(&addr.port().to_be_bytes());
+            }
+            IpAddr::V6(ip) => {
+                peers6.extend_from_slice(&ip.octets());
+                peers6.extend_from_slice(&addr.port().to_be_bytes());
+            }
+        }
+    }
+    encode(|e| {
+        e.emit_dict(|mut e| {
+            e.emit_pair(b"complete", listing.complete)?;
+            match listing.external_ip.map(|ip| ip.to_canonical()) {
+                Some(IpAddr::V4(ip)) => {
+                    e.emit_pair_with(b"external ip", |e| e.emit_bytes(&ip.octets()))?;
+                }
+                Some(IpAddr::V6(ip)) => {
+                    e.emit_pair_with(b"external ip", |e| e.emit_bytes(&ip.octets()))?;
+                }
+                None => {}
+            }
+            e.emit_pair(b"incomplete", listing.incomplete)?;
+            e.emit_pair(b"interval", listing.interval.as_secs())?;
+            e.emit_pair(b"min interval", listing.min_interval.as_secs())?;
+            if let PeerForm::Dictionary { peer_id } = form {
+                return e.emit_pair_with(b"peers", |e| {
+                    e.emit_list(|e| {
+                        listing.peers.iter().try_for_each(|(addr, id)| {
+                            emit_peer(e, unmap(*addr), peer_id.then_some(id))
+                        })
+                    })
+                });
+            }
+            e.emit_pair_with(b"peers", |e| e.emit_bytes(&peers4))?;
+            if !peers6.is_empty() {
+                e.emit_pair_with(b"peers6", |e| e.emit_bytes(&peers6))?;
+            }
+            Ok(())
+        })
+    })
+}
+
+fn emit_peer(e: &mut Encoder, addr: SocketAddr, id: Option<&PeerId>) -> Result<(), EncodeError> {
+    e.emit_dict(|mut e| {
+        e.emit_pair(b"ip", addr.ip().to_string())?;
+        if let Some(id) = id {
+            e.emit_pair_with(b"peer id", |e| e.emit_bytes(&id.0))?;
+        }
+        e.emit_pair(b"port", addr.port())
+    })
+}
+
+/// Writes the body that refuses.
+#[must_use]
+pub fn build_failure(reason: &str) -> Vec<u8> {
+    encode(|e| e.emit_dict(|mut e| e.emit_pair(b"failure reason", reason)))
+}
+
+/// Peers of one torrent by number (BEP 48).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Peers that have it all.
+    pub complete: u64,
+    /// Peers that do not.
+    pub incomplete: u64,
+    /// Times that somebody said `completed`.
+    pub downloaded: u64,
+}
+
+/// Writes the body of an answer to a scrape (BEP 48).
+#[must_use]
+pub fn build_scrape_answer(files: &[(InfoHash, Counts)], min_interval: Duration) -> Vec<u8> {
+    let mut files = files.to_vec();
+    files.sort_unstable_by_key(|(hash, _)| *hash);
+    files.dedup_by_key(|(hash, _)| *hash);
+    encode(|e| {
+        e.emit_dict(|mut e| {
+            e.emit_pair_with(b"files", |e| {
+                e.emit_dict(|mut e| {
+                    files.iter().try_for_each(|(hash, counts)| {
+                        e.emit_pair_with(&hash.0, |e| {
+                            e.emit_dict(|mut e| {
+                                e.emit_pair(b"complete", counts.complete)?;
+                                e.emit_pair(b"downloaded", counts.downloaded)?;
+                                e.emit_pair(b"incomplete", counts.incomplete)
+                            })
+                        })
+                    })
+                })
+            })?;
+            e.emit_pair_with(b"flags", |e| {
+                e.emit_dict(|mut e| e.emit_pair(b"min_request_interval", min_interval.as_secs()))
+            })
+        })
+    })
+}
+
+fn encode(write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>) -> Vec<u8> {
+    let mut encoder = Encoder::new();
+    write(&mut encoder)
+        .and_then(|()| encoder.get_output())
+        .expect("keys stand here in order, and nothing else can fail")
+}
+
+/// What a tracker told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnounceAnswer {
+    /// When to announce again, from [`INTERVAL_MIN`] to [`INTERVAL_MAX`].
+    pub interval: Duration,
+    /// When to announce again at the earliest, within the same bounds, if the tracker says.
+    pub min_interval: Option<Duration>,
+    /// Peers that can be dialed, at most [`CONTACTS_MAX`]. Ourselves may be among them.
+    pub peers: Vec<SocketAddr>,
+    /// Peers that have it all.
+    pub complete: Option<u64>,
+    /// Peers that do not.
+    pub incomplete: Option<u64>,
+    /// Words for a person.
+    pub warning: Option<String>,
+    /// Our address as the tracker sees it (BEP 24).
+    pub external_ip: Option<IpAddr>,
+}
+
+/// Why an answer of a tracker has no peers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerError {
+    /// The tracker refuses, in its own words made printable.
+    Failure(String),
+    /// Not bencode.
+    Malformed(bencode::Malformed),
+    /// Bencode, but no dictionary.
+    NotDictionary,
+}
+
+/// Reads the body of an answer, be it compact or in dictionaries.
+///
+/// Peers that cannot be dialed are left out, and so is a last peer that is cut off: the others
+/// are no worse for it.
+///
+/// # Errors
+/// When it is a refusal or no answer at all.
+pub fn parse_answer(body: &[u8]) -> Result<AnnounceAnswer, AnswerError> {
+    let (value, _) = bencode::parse(body).map_err(AnswerError::Malformed)?;
+    let dict = value.as_dict().ok_or(AnswerError::NotDictionary)?;
+    let text = |key: &str| {
+        let bytes = dict.get(key)?.as_bytes()?;
+        Some(printable(&String::from_utf8_lossy(bytes)))
+    };
+    if let Some(reason) = text("failure reason") {
+        return Err(AnswerError::Failure(reason));
+    }
+    let mut peers = Vec::new();
+    match dict.get("peers") {
+        Some(Value::List(list)) => {
+            let listed = list.iter().filter_map(|peer| dictionary_peer(peer.as_dict()?));
+            peers.extend(listed.take(CONTACTS_MAX));
+        }
+        Some(Value::Bytes(bytes)) => peers.extend(compact_peers::<4, 6>(bytes.get())),
+        _ => {}
+    }
+    if let Some(bytes) = dict.get("peers6").and_then(Value::as_bytes) {
+        peers.extend(compact_peers::<16, 18>(bytes));
+    }
+    peers.retain(|&addr| is_dialable(addr));
+    peers.truncate(CONTACTS_MAX);
+    Ok(AnnounceAnswer {
+        interval: seconds(dict, "interval").unwrap_or(INTERVAL_ABSENT),
+        min_interval: seconds(dict, "min interval"),
+        peers,
+        complete: count(dict, "complete"),
+        incomplete: count(dict, "incomplete"),
+        warning: text("warning message"),
+        external_ip: dict.get("external ip").and_then(Value::as_bytes).and_then(address),
+    })
+}
+
+fn count(dict: Dict<'_>, key: &str) -> Option<u64> {
+    u64::try_from(dict.get(key)?.as_int()?).ok()
+}
+
+fn seconds(dict: Dict<'_>, key: &str) -> Option<Duration> {
+    let seconds = u64::try_from(dict.get(key)?.as_int()?).unwrap_or(0);
+    Some(Duration::from_secs(seconds).clamp(INTERVAL_MIN, INTERVAL_MAX))
+}
+
+/// An address of 4 or 16 bytes.
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(|b| IpAddr::V4(Ipv4Addr::from(b)));
+    let v6 = || <[u8; 16]>::try_from(bytes).map(|b| IpAddr::V6(Ipv6Addr::from(b)));
+    v4.or_else(|_| v6()).ok().map(|ip| ip.to_canonical())
+}
+
+/// `PEER` bytes a peer, of which `IP` are the address and the rest the port.
+fn compact_peers<const IP: usize, const PEER: usize>(
+    bytes: &[u8],
+) -> impl Iterator<Item = SocketAddr> + '_ {
+    bytes.chunks_exact(PEER).take(CONTACTS_MAX).filter_map(|peer| {
+        let (ip, port) = peer.split_at(IP);
+        let port = u16::from_be_bytes(port.try_into().ok()?);
+        Some(SocketAddr::new(address(ip)?, port))
+    })
+}
+
+fn dictionary_peer(peer: Dict<'_>) -> Option<SocketAddr> {
+    // BEP 3 allows a DNS name here; no tracker sends one, and we do not resolve at its word.
+    let ip: IpAddr = peer.get("ip")?.as_str()?.parse().ok()?;
+    let port = u16::try_from(peer.get("port")?.as_int()?).ok()?;
+    Some(SocketAddr::new(ip.to_canonical(), port))
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InfoHashLength(n) => write!(f, "info_hash has {n} bytes, not 20"),
+            Self::InfoHashMissing => f.write_str("info_hash is missing"),
+            Self::InfoHashTwice => f.write_str("info_hash is given more than once"),
+            Self::InfoHashes => write!(f, "a scrape names from 1 to {SCRAPE_MAX} info_hash"),
+            Self::PeerId => f.write_str("peer_id must have 20 bytes"),
+            Self::Port => f.write_str("port must be from 1 to 65535"),
+        }
+    }
+}
+
+impl core::error::Error for QueryError {}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failure(reason) => write!(f, "the tracker refuses: {reason}"),
+            Self::Malformed(error) => write!(f, "the tracker's answer is malformed: {error}"),
+            Self::NotDictionary => f.write_str("the tracker's answer is no dictionary"),
+        }
+    }
+}
+
+impl core::error::Error for AnswerError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HASH: &str = "%124Vx%9A%BC%DE%F1%23Eg%89%AB%CD%EF%124Vx%9A";
+
+    fn hash() -> InfoHash {
+        InfoHash::from_hex("123456789abcdef123456789abcdef123456789a").unwrap()
+    }
+
+    fn asked(rest: &str) -> Result<AnnounceRequest, QueryError> {
+        parse_query(&format!("info_hash={HASH}&peer_id=-RP0100-abcdefghijkl{rest}"))
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn listing(peers: &[&str]) -> Listing {
+        Listing {
+            interval: Duration::from_secs(60),
+            min_interval: Duration::from_secs(30),
+            complete: 1,
+            incomplete: 2,
+            external_ip: Some(IpAddr::from([10, 0, 0, 9])),
+            peers: peers.iter().map(|p| (addr(p), PeerId(*b"-RP0100-abcdefghijkl"))).collect(),
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_specification_is_read() {
+        let r = asked(
+            "&port=6881&uploaded=1&downloaded=2&left=3&event=completed&compact=0\
+            &no_peer_id=1&numwant=7&key=ab%20c&ip=8.8.8.8&trackerid=x&&=&flag",
+        )
+        .unwrap();
+        let expected = AnnounceRequest {
+            info_hash: hash(),
+            peer_id: PeerId(*b"-RP0100-abcdefghijkl"),
+            port: 6881,
+            uploaded: 1,
+            downloaded: 2,
+            left: 3,
+            event: Event::Completed,
+            compact: false,
+            no_peer_id: true,
+            numwant: Some(7),
+            key: Some(b"ab c".to_vec()),
+        };
+        assert_eq!(r, expected);
+    }
+
+    #[test]
+    fn what_is_absent_or_odd_has_a_meaning() {
+        let r = asked("&port=1&left=-1&event=paused&numwant=-1&uploaded=x&port=2").unwrap();
+        assert_eq!((r.port, r.left, r.event, r.numwant), (1, u64::MAX, Event::None, None));
+        assert!(r.compact && !r.no_peer_id && r.key.is_none());
+        assert!(asked("&port=1&compact=1").unwrap().compact);
+    }
+
+    #[test]
+    fn wrong_announces_are_refused_in_words() {
+        use QueryError as E;
+        for port in ["", "&port=", "&port=0", "&port=65536", "&port=-1", "&port=+1", "&port=x"] {
+            assert_eq!(asked(port), Err(E::Port), "{port}");
+        }
+        assert_eq!(asked(&format!("&port=1&info_hash={HASH}")), Err(E::InfoHashTwice));
+        assert_eq!(parse_query(""), Err(E::InfoHashMissing));
+        assert_eq!(parse_query("info_hash=&peer_id="), Err(E::InfoHashLength(0)));
+        assert_eq!(parse_query(&format!("info_hash={HASH}&peer_id=x")), Err(E::PeerId));
+        let id = "peer_id=-RP0100-abcdefghijkl&port=1";
+        assert_eq!(parse_query(&format!("{id}&info_hash=%zz")), Err(E::InfoHashLength(3)));
+        let hex = format!("{id}&info_hash={}", hash());
+        assert_eq!(parse_query(&hex), Err(E::InfoHashLength(40)));
+        assert_eq!(E::InfoHashLength(40).to_string(), "info_hash has 40 bytes, not 20");
+    }
+
+    #[test]
+    fn forms_write_a_space_as_plus() {
+        let r =
+            parse_query("peer_id=a+b%2Bdefghijklmnopqrs&port=1&info_hash=++++++++++++++++++++");
+        let r = r.unwrap();
+        assert_eq!((r.info_hash, &r.peer_id.0[..4]), (InfoHash([b' '; 20]), &b"a b+"[..]));
+    }
+
+    #[test]
+    fn scrapes() {
+        let two = format!("info_hash={HASH}&x&info_hash={}", "a".repeat(20));
+        assert_eq!(parse_scrape(&two), Ok(vec![hash(), InfoHash([b'a'; 20])]));
+        assert_eq!(parse_scrape(""), Err(QueryError::InfoHashes));
+        assert_eq!(parse_scrape("info_hash=a"), Err(QueryError::InfoHashLength(1)));
+        let many = format!("info_hash={HASH}&").repeat(SCRAPE_MAX + 1);
+        assert_eq!(parse_scrape(&many), Err(QueryError::InfoHashes));
+        let counts = Counts { complete: 1, incomplete: 2, downloaded: 3 };
+        let files = [(InfoHash([b'b'; 20]), counts), (InfoHash([b'a'; 20]), Counts::default())];
+        let body = build_scrape_answer(&files, Duration::from_secs(30));
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            "d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei0e10:downloadedi0e10:incompletei0ee\
+             20:bbbbbbbbbbbbbbbbbbbbd8:completei1e10:downloadedi3e10:incompletei2eee\
+             5:flagsd20:min_request_intervali30eee"
+        );
+    }
+
+    #[test]
+    fn compact_answers_to_the_byte() {
+        let listing = listing(&["10.0.0.1:5000", "[::ffff:10.0.0.2]:1", "[2001:db8::1]:256"]);
+        let body = build_answer(&listing, PeerForm::Compact);
+        let mut expected = b"d8:completei1e11:external ip4:\x0a\0\0\x0910:incompletei2e\
+            8:intervali60e12:min intervali30e5:peers12:\x0a\0\0\x01\x13\x88\x0a\0\0\x02\0\x01\
+            6:peers618:\x20\x01\x0d\xb8"
+            .to_vec();
+        expected.extend([0; 11]);
+        expected.extend(b"\x01\x01\0e");
+        assert_eq!(body, expected);
+        let answer = parse_answer(&body).unwrap();
+        assert_eq!(answer.peers, ["10.0.0.1:5000", "10.0.0.2:1", "[2001:db8::1]:256"].map(addr));
+        assert_eq!(answer.external_ip, Some(IpAddr::from([10, 0, 0, 9])));
+        assert_eq!((answer.complete, answer.incomplete), (Some(1), Some(2)));
+        assert_eq!(
+            (answer.interval, answer.min_interval),
+            (listing.interval, Some(listing.min_interval))
+        );
+    }
+
+    #[test]
+    fn dictionary_answers_to_the_byte() {
+        let mut listing = listing(&["10.0.0.1:5000", "[::1]:2"]);
+        listing.external_ip = None;
+        let body = build_answer(&listing, PeerForm::Dictionary { peer_id: true });
+        assert_eq!(
+            String::from_utf8(body.clone()).unwrap(),
+            "d8:completei1e10:incompletei2e8:intervali60e12:min intervali30e5:peersl\
+             d2:ip8:10.0.0.17:peer id20:-RP0100-abcdefghijkl4:porti5000ee\
+             d2:ip3:::17:peer id20:-RP0100-abcdefghijkl4:porti2eeee"
+        );
+        assert_eq!(parse_answer(&body).unwrap().peers, ["10.0.0.1:5000", "[::1]:2"].map(addr));
+        let body = build_answer(&listing, PeerForm::Dictionary { peer_id: false });
+        assert!(!String::from_utf8(body).unwrap().contains("peer id"));
+    }
+
+    #[test]
+    fn refusals() {
+        let body = build_failure("no such torrent");
+        assert_eq!(body, b"d14:failure reason15:no such torrente");
+        assert_eq!(parse_answer(&body), Err(AnswerError::Failure("no such torrent".into())));
+        let evil = parse_answer(b"d14:failure reason3:\x1b\n\xffe").unwrap_err();
+        assert_eq!(evil.to_string(), "the tracker refuses: \\u{1b}\\n\u{fffd}");
+        assert_eq!(parse_answer(b"le"), Err(AnswerError::NotDictionary));
+        assert!(matches!(parse_answer(b"<html>"), Err(AnswerError::Malformed(_))));
+    }
+
+    #[test]
+    fn sloppy_answers_are_understood() {
+        // Unsorted, two bytes too many, ports and addresses that nobody can dial, a line end.
+        let answer = parse_answer(
+            b"d5:peers20:\x01\x02\x03\x04\0\x05\0\0\0\0\0\x05\x01\x02\x03\x04\0\0xx8:intervali-5ee\n",
+        )
+        .unwrap();
+        assert_eq!(answer.peers, [addr("1.2.3.4:5")]);
+        assert_eq!((answer.interval, answer.min_interval), (INTERVAL_MIN, None));
+        let answer = parse_answer(
+            b"d8:intervali999999999e12:min intervali0e15:warning message2:hm5:peersl\
+              d2:ip7:1.2.3.44:porti5eed2:ip4:name4:porti5eed2:ip7:1.2.3.44:porti70000eei5ed2:ip0:eee",
+        )
+        .unwrap();
+        assert_eq!(answer.peers, [addr("1.2.3.4:5")]);
+        assert_eq!((answer.interval, answer.min_interval), (INTERVAL_MAX, Some(INTERVAL_MIN)));
+        assert_eq!(answer.warning.as_deref(), Some("hm"));
+        assert_eq!(parse_answer(b"de").unwrap().interval, INTERVAL_ABSENT);
+    }
+
+    #[test]
+    fn a_list_has_an_end() {
+        let mut body = b"d5:peers60000:".to_vec();
+        body.extend([1; 60_000]);
+        body.push(b'e');
+        assert_eq!(parse_answer(&body).unwrap().peers.len(), CONTACTS_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn a_query_comes_back(
+            ids in any::<([u8; 20], [u8; 20])>(),
+            numbers in any::<(u64, u64, u64)>(),
+            port in 1_u16..,
+            flags in any::<(bool, bool)>(),
+            event in prop::sample::select(
+                vec![Event::None, Event::Started, Event::Completed, Event::Stopped]),
+            numwant in prop::option::of(0_usize..1000),
+            key in prop::option::of(prop::collection::vec(any::<u8>(), 1..64)),
+        ) {
+            let request = AnnounceRequest {
+                info_hash: InfoHash(ids.0),
+                peer_id: PeerId(ids.1),
+                port,
+                uploaded: numbers.0,
+                downloaded: numbers.1,
+                left: numbers.2,
+                event,
+                compact: flags.0,
+                no_peer_id: flags.1,
+                numwant,
+                key,
+            };
+            prop_assert_eq!(parse_query(&build_query(&request)), Ok(request));
+        }
+
+        #[test]
+        fn any_text_and_bytes_are_survived(
+            text in "(info_hash|peer_id|port|&|=|%|\\+|[0-9]|.){0,40}",
+            bytes in prop::collection::vec(prop::sample::select(b"d5:pers6lie0123:".to_vec()), 0..60),
+        ) {
+            let _ = parse_query(&text);
+            let _ = parse_scrape(&text);
+            let _ = parse_answer(&bytes);
+        }
+    }
+}

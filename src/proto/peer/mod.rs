@@ -10,7 +10,7 @@ mod closing;
 mod dial;
 mod messages;
 mod receive;
-mod swarms;
+pub mod swarms;
 mod tick;
 
 use super::connection::{Connection, Phase};
@@ -236,6 +236,12 @@ impl Peer {
     pub fn is_complete(&self) -> bool {
         !self.swarms.is_empty()
             && self.swarms.values().all(|s| s.stage == super::swarm::Stage::Complete)
+    }
+
+    /// The id that the next swarm will have.
+    #[must_use]
+    pub const fn next_swarm_id(&self) -> SwarmId {
+        SwarmId(self.next_swarm)
     }
 
     fn insert(&mut self, now: Instant, remote: SocketAddr, phase: Phase) -> ConnId {

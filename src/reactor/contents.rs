@@ -1,0 +1,324 @@
+//! From a .torrent to content that can be served: what is there, what it is worth, and the record
+//! from which it goes on.
+
+use super::folders::{self, Layout, Located};
+use super::hash::{HashQueue, Job, Kind};
+use super::mmap::{Storage, Unflushed};
+use crate::proto::peer::swarms::Progress;
+use crate::proto::store::StoreError;
+use crate::proto::swarm::Start;
+use crate::units::bitfield::Bitfield;
+use crate::units::geometry::PieceIndex;
+use crate::units::id::{PeerId, SwarmId};
+use crate::units::time::Instant;
+use crate::wire::metainfo::Metainfo;
+use crate::wire::resume::{FileStamp, Resume};
+use std::path::{Path, PathBuf};
+
+/// Where a content stands on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Under its final name, complete as far as we know.
+    Final,
+    /// Under its final name, but perhaps not what the torrent means.
+    Doubtful,
+    /// As NAME.part.
+    Part,
+}
+
+/// The content of one swarm.
+#[derive(Debug)]
+pub struct Content {
+    /// The .torrent it came from.
+    pub source: PathBuf,
+    /// Its hashes and names.
+    pub metainfo: Metainfo,
+    /// Its files.
+    pub layout: Layout,
+    /// Where it stands.
+    pub place: Place,
+    /// Pieces whose check has not ended.
+    pub unchecked: u32,
+    /// Pieces that were found good by checking.
+    pub found: u32,
+    /// When the resume record was last written, or its writing begun.
+    pub saved_at: Instant,
+    /// Something has changed since.
+    pub dirty: bool,
+    /// A flush is under way.
+    pub flushing: bool,
+}
+
+/// Where contents and records are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The folder of contents.
+    pub shareable: PathBuf,
+    /// The folder of records.
+    pub state: PathBuf,
+    /// Our name, for the records.
+    pub peer_id: PeerId,
+}
+
+/// A flush, and the record to write once what it claims is on the disk.
+#[derive(Debug)]
+pub struct FlushJob {
+    swarm: SwarmId,
+    files: Vec<Unflushed>,
+    root: PathBuf,
+    layout: Layout,
+    record: Resume,
+    path: PathBuf,
+}
+
+/// A flush that has ended.
+#[derive(Debug)]
+pub struct Flushed {
+    /// Whose content.
+    pub swarm: SwarmId,
+    /// Why the record was not written.
+    pub error: Option<String>,
+}
+
+/// The work of the flush helper: data first, then the record that claims it.
+#[must_use]
+pub fn flush(mut job: FlushJob) -> Flushed {
+    let save = || {
+        job.files.iter().try_for_each(Unflushed::sync_data)?;
+        job.record.files = stamps(&job.root, &job.layout);
+        folders::save_atomically(&job.path, &job.record.to_bytes())
+    };
+    let error = (save)().err().map(|error| error.to_string());
+    Flushed { swarm: job.swarm, error }
+}
+
+fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
+    let stamp = |(length, mtime_ns, inode): (u64, u64, u64)| FileStamp {
+        length,
+        mtime_ns: i64::try_from(mtime_ns).unwrap_or(i64::MAX),
+        inode,
+    };
+    folders::stamps(root, layout).into_iter().map(stamp).collect()
+}
+
+/// The layout that a metainfo describes.
+#[must_use]
+pub fn layout_of(metainfo: &Metainfo) -> Layout {
+    let file = |file: &crate::wire::metainfo::File| folders::LayoutFile {
+        path: if metainfo.multi_file { file.path.iter().collect() } else { PathBuf::new() },
+        length: file.length,
+    };
+    Layout {
+        files: metainfo.files.iter().map(file).collect(),
+        geometry: metainfo.geometry,
+        name: metainfo.name.clone(),
+        multi_file: metainfo.multi_file,
+    }
+}
+
+impl Places {
+    fn record_path(&self, metainfo: &Metainfo) -> PathBuf {
+        self.state.join(format!("{}.resume", metainfo.info_hash))
+    }
+
+    /// The record of an earlier run. A damaged one costs a check, never data.
+    fn load(&self, metainfo: &Metainfo) -> Option<Resume> {
+        let path = self.record_path(metainfo);
+        let bytes = std::fs::read(&path).ok()?;
+        let record = Resume::parse(&bytes, &metainfo.geometry)
+            .inspect_err(|error| log::warn!("{}: {error}; checking again", folders::shown(&path)));
+        record.ok().filter(|record| record.info_hash == metainfo.info_hash)
+    }
+}
+
+impl Content {
+    /// Finds out what there is and opens it. Pieces that must be checked are queued in `hashes`
+    /// by [`Content::queue_checks`] afterwards.
+    ///
+    /// # Errors
+    /// When the disk has no room or says no otherwise.
+    pub fn open(
+        now: Instant,
+        swarm: SwarmId,
+        source: &Path,
+        metainfo: Metainfo,
+        places: &Places,
+        storage: &mut Storage,
+    ) -> Result<(Self, Start), StoreError> {
+        let layout = layout_of(&metainfo);
+        let pieces = metainfo.geometry.piece_count();
+        let record = places.load(&metainfo);
+        let (place, root) = match folders::locate(&places.shareable, &layout) {
+            Located::Complete(root) => (Place::Final, root),
+            Located::Differs(root) => (Place::Doubtful, root),
+            Located::Partial(root) => (Place::Part, root),
+            Located::Absent => (Place::Part, folders::part_path(&places.shareable, &layout)),
+        };
+        let fresh = place == Place::Part && !root.exists();
+        let before = if fresh { Vec::new() } else { stamps(&root, &layout) };
+        match place {
+            Place::Final | Place::Doubtful => storage.open_read(swarm, &layout, &root)?,
+            Place::Part => storage.open_write(swarm, &layout, &root)?,
+        }
+        let trusted = record.as_ref().filter(|record| match place {
+            Place::Final => record.files == before,
+            Place::Part => same_files(&record.files, &before),
+            Place::Doubtful => false,
+        });
+        let have = trusted.map_or_else(|| Bitfield::new(pieces), |r| r.verified.clone());
+        let nothing_to_check = fresh || have.is_full();
+        let unchecked = if nothing_to_check { 0 } else { pieces - have.count() };
+        let start = Start {
+            partials: trusted.map(|r| r.partials.clone()).unwrap_or_default(),
+            uploaded: record.as_ref().map_or(0, |r| r.uploaded),
+            downloaded: record.as_ref().map_or(0, |r| r.downloaded),
+            contacts: record.map(|r| r.contacts).unwrap_or_default(),
+            checking: true,
+            have: have.clone(),
+        };
+        let found = have.count();
+        let content = Self {
+            source: source.to_owned(),
+            metainfo,
+            layout,
+            place,
+            unchecked,
+            found,
+            saved_at: now,
+            dirty: true,
+            flushing: false,
+        };
+        Ok((content, start))
+    }
+
+    /// Queues every piece that is not in `have`.
+    pub fn queue_checks(&self, swarm: SwarmId, have: &Bitfield, hashes: &mut HashQueue) {
+        if self.unchecked > 0 {
+            let lacking = self.metainfo.geometry.pieces().filter(|p| !have.get(p.get()));
+            lacking.for_each(|piece| hashes.push(self.job(swarm, piece, Kind::Check)));
+        }
+    }
+
+    /// What to hash for this piece.
+    #[must_use]
+    pub fn job(&self, swarm: SwarmId, piece: PieceIndex, kind: Kind) -> Job {
+        let geometry = &self.metainfo.geometry;
+        Job {
+            swarm,
+            piece,
+            offset: geometry.piece_offset(piece),
+            len: geometry.piece_size(piece),
+            expected: self.metainfo.piece_hash(piece),
+            kind,
+        }
+    }
+
+    /// Every piece on disk was checked: puts the content where it can be completed.
+    ///
+    /// # Errors
+    /// When the disk says no.
+    pub fn settle(
+        &mut self,
+        swarm: SwarmId,
+        places: &Places,
+        storage: &mut Storage,
+    ) -> Result<(), StoreError> {
+        let total = self.metainfo.geometry.piece_count();
+        let name = self.metainfo.name.clone();
+        if self.place == Place::Part || (self.place == Place::Final && self.found == total) {
+            return Ok(());
+        }
+        if self.found == 0 && total > 0 {
+            storage.close(swarm);
+            let aside = folders::set_aside(&places.shareable, &self.layout);
+            let aside = aside.map_err(|error| StoreError(format!("set aside {name}: {error}")))?;
+            log::warn!("{name} is another file: it is kept as {}", folders::shown(&aside));
+        } else {
+            storage.close(swarm);
+            folders::adopt(&places.shareable, &self.layout)
+                .map_err(|error| StoreError(format!("adopt {name}: {error}")))?;
+            log::warn!("{name}: {} of {total} pieces are good, fetching the rest", self.found);
+        }
+        self.place = Place::Part;
+        storage.open_write(swarm, &self.layout, &self.root(places))
+    }
+
+    /// Gives complete content its final name.
+    ///
+    /// # Errors
+    /// When the disk says no; the content is then still there as NAME.part.
+    pub fn finish(
+        &mut self,
+        swarm: SwarmId,
+        places: &Places,
+        storage: &mut Storage,
+    ) -> Result<Vec<Unflushed>, StoreError> {
+        if self.place != Place::Part {
+            return Ok(Vec::new());
+        }
+        let mut unflushed = storage.files(swarm);
+        storage.close(swarm);
+        let name = &self.metainfo.name;
+        let renamed = folders::finish(&places.shareable, &self.layout);
+        let root = match &renamed {
+            Ok(root) => {
+                log::info!("{name}: saved as {}", folders::shown(root));
+                self.place = Place::Final;
+                root.clone()
+            }
+            Err(_) => self.root(places),
+        };
+        unflushed.iter_mut().for_each(|file| file.moved_to(&root));
+        storage.open_read(swarm, &self.layout, &root)?;
+        self.dirty = true;
+        renamed.map_err(|error| StoreError(format!("rename {name}.part: {error}")))?;
+        Ok(unflushed)
+    }
+
+    /// A flush of all that was written, with the record of what is then known to be durable.
+    #[must_use]
+    pub fn flush_job(
+        &mut self,
+        now: Instant,
+        swarm: SwarmId,
+        files: Vec<Unflushed>,
+        progress: Progress,
+        places: &Places,
+    ) -> FlushJob {
+        self.saved_at = now;
+        self.dirty = false;
+        self.flushing = true;
+        let completed = progress.have.is_full();
+        FlushJob {
+            swarm,
+            files,
+            root: self.root(places),
+            layout: self.layout.clone(),
+            path: places.record_path(&self.metainfo),
+            record: Resume {
+                info_hash: self.metainfo.info_hash,
+                verified: progress.have,
+                partials: progress.partials,
+                files: Vec::new(),
+                uploaded: progress.uploaded,
+                downloaded: progress.downloaded,
+                completed,
+                peer_id: places.peer_id,
+                contacts: progress.contacts,
+            },
+        }
+    }
+
+    fn root(&self, places: &Places) -> PathBuf {
+        match self.place {
+            Place::Part => folders::part_path(&places.shareable, &self.layout),
+            Place::Final | Place::Doubtful => folders::final_path(&places.shareable, &self.layout),
+        }
+    }
+}
+
+/// A NAME.part is ours alone; only its time may have moved on after a crash.
+fn same_files(recorded: &[FileStamp], found: &[FileStamp]) -> bool {
+    let same = |(a, b): (&FileStamp, &FileStamp)| a.length == b.length && a.inode == b.inode;
+    recorded.len() == found.len() && recorded.iter().zip(found).all(same)
+}

@@ -1,0 +1,714 @@
+//! The poll loop: waits for sockets, signals, folders and helpers; gives the core one input at a
+//! time and does what the core asks for.
+
+use super::clock::Clock;
+use super::contents::{self, Content, FlushJob, Flushed, Place, Places};
+use super::folders;
+use super::hash::{HashQueue, Kind};
+use super::helper::Helper;
+use super::link::{Link, Moved};
+use super::mmap::{Storage, DEFAULT_BUDGET};
+use super::signals::{Signal, Signals};
+use super::sockets;
+use super::watch::{Change, TorrentsFolder};
+use crate::proto::incoming::{ReceivePlan, SCRATCH_BYTES};
+use crate::proto::outgoing::SendPlan;
+use crate::proto::output::{Action, Asker, Event};
+use crate::proto::peer::{Config, DialError, Peer};
+use crate::proto::store::StoreError;
+use crate::proto::swarm::Torrent;
+use crate::units::geometry::PieceIndex;
+use crate::units::id::{ConnId, SwarmId};
+use crate::units::limits::{HASH_SLICE_BYTES, TURN_BYTES_MAX};
+use crate::units::time::{Duration, Instant};
+use crate::wire::address::{unmap, Host, HostPort};
+use crate::wire::metainfo::Metainfo;
+use mio::net::TcpListener;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+const SIGNALS: Token = Token(usize::MAX - 2);
+const FOLDER: Token = Token(usize::MAX - 3);
+
+/// Events taken from the system at once.
+const EVENTS_A_TURN: usize = 256;
+/// Connections accepted in one turn.
+const ACCEPTS_A_TURN: usize = 64;
+/// Pause after the system had no descriptor left for an accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks at a folder that cannot be watched.
+const SCAN_PAUSE: Duration = Duration::from_secs(2);
+/// Between two looks at a .torrent that is being written.
+const SETTLE_PAUSE: Duration = Duration::from_millis(200);
+/// Between two flushes of one download: what a power cut can cost.
+const FLUSH_PAUSE: Duration = Duration::from_secs(5);
+/// For saying stopped to trackers (DESIGN: at most 2 s).
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// Where the process works.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What the core is told.
+    pub config: Config,
+    /// The one address to use, if the user named one.
+    pub bind: Option<IpAddr>,
+    /// Folder of .torrent files to watch, if any.
+    pub torrents: Option<PathBuf>,
+    /// Contents and records.
+    pub places: Places,
+}
+
+/// A name to resolve, or an address to be judged.
+struct ResolveJob {
+    host: HostPort,
+    asker: Asker,
+}
+
+struct Resolved {
+    host: HostPort,
+    asker: Asker,
+    answer: Result<Vec<(IpAddr, bool)>, String>,
+}
+
+/// The process at work.
+pub struct Reactor {
+    poll: Poll,
+    events: Events,
+    clock: Clock,
+    listener: TcpListener,
+    accept_ready: bool,
+    accept_again_at: Option<Instant>,
+    signals: Signals,
+    peer: Peer,
+    storage: Storage,
+    hashes: HashQueue,
+    resolver: Helper<ResolveJob, Resolved>,
+    flusher: Helper<FlushJob, Flushed>,
+    links: Vec<Option<Link>>,
+    to_send: VecDeque<ConnId>,
+    contents: BTreeMap<SwarmId, Content>,
+    options: Options,
+    folder: Option<TorrentsFolder>,
+    scan_at: Option<Instant>,
+    receive_plan: ReceivePlan,
+    send_plan: SendPlan,
+    scratch: Box<[u8]>,
+    told: VecDeque<Event>,
+    stop_by: Option<Instant>,
+}
+
+impl Reactor {
+    /// Listens. The folder is scanned with the first turn.
+    ///
+    /// # Errors
+    /// When the port is in use, or the system has no descriptor for us.
+    pub fn new(options: Options, seed: u64) -> io::Result<Self> {
+        let clock = Clock::default();
+        let poll = Poll::new()?;
+        let mut listener = sockets::listen(options.bind, options.config.listen_port)?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let signals = Signals::new(poll.registry(), SIGNALS)?;
+        let folder = options.torrents.as_deref().map(TorrentsFolder::open);
+        if let Some(fd) = folder.as_ref().and_then(TorrentsFolder::watch_fd) {
+            poll.registry().register(&mut SourceFd(&fd), FOLDER, Interest::READABLE)?;
+        }
+        let now = clock.now();
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_A_TURN),
+            clock,
+            listener,
+            accept_ready: false,
+            accept_again_at: None,
+            signals,
+            peer: Peer::new(options.config.clone(), seed, now),
+            storage: Storage::new(DEFAULT_BUDGET),
+            hashes: HashQueue::new(),
+            resolver: Helper::spawn("resolver", Arc::clone(&waker), resolve),
+            flusher: Helper::spawn("flusher", waker, contents::flush),
+            links: Vec::new(),
+            to_send: VecDeque::new(),
+            contents: BTreeMap::new(),
+            scan_at: folder.is_some().then_some(now),
+            folder,
+            options,
+            receive_plan: ReceivePlan::default(),
+            send_plan: SendPlan::default(),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            told: VecDeque::new(),
+            stop_by: None,
+        })
+    }
+
+    /// One turn: waits at most `most` for something to happen, then does all of it that fits
+    /// into one turn.
+    ///
+    /// # Errors
+    /// When the system's poll fails; nothing can go on then.
+    pub fn turn(&mut self, most: Duration) -> io::Result<()> {
+        let timeout = self.timeout().min(most);
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        let mut folder_changed = false;
+        for event in &self.events {
+            match event.token() {
+                LISTENER => self.accept_ready = true,
+                FOLDER => folder_changed = true,
+                WAKER | SIGNALS => {}
+                Token(slot) => {
+                    if let Some(Some(link)) = self.links.get_mut(slot) {
+                        link.readable |= event.is_readable() || event.is_error();
+                        link.writable |= event.is_writable() || event.is_error();
+                    }
+                }
+            }
+        }
+        self.take_helpers();
+        self.move_bytes();
+        self.accept();
+        self.hash();
+        let now = self.clock.now();
+        self.peer.handle_timeout(now);
+        self.drain();
+        if folder_changed && self.folder.as_mut().is_some_and(TorrentsFolder::drain) {
+            self.scan_at = Some(now);
+        }
+        if self.scan_at.is_some_and(|at| at <= now) {
+            self.scan();
+        }
+        self.save_due(now);
+        Ok(())
+    }
+
+    /// Something to tell people.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.told.pop_front()
+    }
+
+    /// Signals since the last call.
+    pub fn poll_signal(&mut self) -> Option<Signal> {
+        self.signals.poll()
+    }
+
+    /// The core, for reports.
+    pub fn peer(&mut self) -> &mut Peer {
+        &mut self.peer
+    }
+
+    /// The time of the core.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// The name and folder of a swarm's content.
+    #[must_use]
+    pub fn content(&self, id: SwarmId) -> Option<&Content> {
+        self.contents.get(&id)
+    }
+
+    /// Dials this host in every swarm.
+    pub fn add_host(&mut self, host: HostPort) {
+        let now = self.clock.now();
+        self.peer.handle_named(now, host);
+        self.drain();
+    }
+
+    /// Looks at the torrents folder again with the next turn.
+    pub fn rescan(&mut self) {
+        self.scan_at = self.folder.is_some().then(|| self.clock.now());
+    }
+
+    /// Whether all content is complete, in place, flushed and announced.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        let at_rest = |c: &Content| c.place == Place::Final && !c.flushing && !c.dirty;
+        self.peer.is_complete()
+            && self.scan_at.is_none()
+            && self.contents.values().all(at_rest)
+            && self.peer.announces_done()
+    }
+
+    /// Begins to stop: says so to trackers, flushes. Turn until [`Reactor::is_stopped`].
+    pub fn stop(&mut self) {
+        let now = self.clock.now();
+        if self.stop_by.is_none() {
+            self.stop_by = Some(now + STOP_WITHIN);
+            self.peer.handle_stop(now);
+            self.drain();
+            let swarms: Vec<SwarmId> = self.contents.keys().copied().collect();
+            for swarm in swarms {
+                self.save(now, swarm);
+            }
+        }
+    }
+
+    /// Whether all is said and saved.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        let said = self.peer.is_stopped() || self.stop_by.is_some_and(|by| by <= self.clock.now());
+        self.stop_by.is_some() && said && self.contents.values().all(|c| !c.flushing)
+    }
+
+    /// Joins the swarm of a torrent.
+    ///
+    /// # Errors
+    /// A sentence, when the torrent is bad or its content cannot be opened.
+    pub fn add_torrent(&mut self, source: &Path, bytes: &[u8]) -> Result<SwarmId, String> {
+        let now = self.clock.now();
+        let metainfo = Metainfo::parse(bytes).map_err(|error| error.to_string())?;
+        let twin = self.contents.values().find(|c| c.metainfo.info_hash == metainfo.info_hash);
+        if let Some(twin) = twin {
+            return Err(format!("the same torrent as {}", folders::shown(&twin.source)));
+        }
+        if let Some(other) = self.contents.values().find(|c| c.metainfo.name == metainfo.name) {
+            let other = folders::shown(&other.source);
+            return Err(format!("its content has the same name as that of {other}"));
+        }
+        let id = self.peer.next_swarm_id();
+        let torrent = Torrent {
+            info_hash: metainfo.info_hash,
+            name: metainfo.name.clone(),
+            geometry: metainfo.geometry,
+            private: metainfo.private,
+            announce: metainfo.announce.clone(),
+            announce_list: metainfo.announce_list.clone(),
+        };
+        let places = &self.options.places;
+        let opened = Content::open(now, id, source, metainfo, places, &mut self.storage);
+        let (content, start) = opened.map_err(|error| {
+            self.storage.close(id);
+            error.to_string()
+        })?;
+        content.queue_checks(id, &start.have, &mut self.hashes);
+        let unchecked = content.unchecked;
+        self.contents.insert(id, content);
+        let added = self.peer.add_swarm(now, torrent, start);
+        debug_assert_eq!(added, Some(id));
+        if unchecked == 0 {
+            self.checked(id);
+        }
+        self.drain();
+        Ok(id)
+    }
+
+    fn timeout(&self) -> Duration {
+        let ready = |link: &Link| link.readable || (link.writable && link.dialing);
+        let busy = !self.hashes.is_empty()
+            || !self.to_send.is_empty()
+            || (self.accept_ready && self.accept_again_at.is_none())
+            || self.links.iter().flatten().any(ready);
+        if busy {
+            return Duration::ZERO;
+        }
+        let now = self.clock.now();
+        let saves = self.contents.values().filter(|c| c.dirty && !c.flushing);
+        let save = saves.map(|c| c.saved_at + FLUSH_PAUSE).min();
+        [self.peer.poll_timeout(), self.scan_at, self.accept_again_at, save, self.stop_by]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(Duration::MAX, |at| at - now)
+    }
+
+    /// Lets every ready socket move its share.
+    fn move_bytes(&mut self) {
+        for slot in 0..self.links.len() {
+            let Some(link) = &self.links[slot] else { continue };
+            let id = link.id;
+            if link.dialing {
+                if link.writable {
+                    self.dialed(id);
+                }
+                continue;
+            }
+            if link.readable {
+                self.receive(id);
+            }
+            if self.link(id).is_some_and(|link| link.writable) {
+                self.send(id);
+            }
+        }
+        self.drain();
+    }
+
+    fn receive(&mut self, id: ConnId) {
+        let mut moved = 0;
+        while moved < TURN_BYTES_MAX {
+            let mut plan = core::mem::take(&mut self.receive_plan);
+            let planned = self.peer.receive_plan(id, &mut plan);
+            let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
+            let Some(link) = link.filter(|link| planned && link.id == id && link.readable) else {
+                self.receive_plan = plan;
+                return;
+            };
+            let outcome = link.receive(&plan, &mut self.scratch, &mut self.storage);
+            let now = self.clock.now();
+            match outcome {
+                Moved::Bytes(count) => {
+                    moved += count;
+                    let (scratch, storage) = (&self.scratch, &mut self.storage);
+                    self.peer.handle_received(now, id, &plan, count, scratch, storage);
+                }
+                Moved::Blocked => {}
+                Moved::End => self.peer.handle_closed(now, id, None),
+                Moved::Failed(error) => {
+                    self.peer.handle_closed(now, id, Some(sockets::words(&error)));
+                }
+                Moved::BadContent(swarm, error) => {
+                    self.peer.handle_store_error(now, swarm, &error);
+                }
+            }
+            self.receive_plan = plan;
+            self.drain();
+        }
+    }
+
+    fn send(&mut self, id: ConnId) {
+        let mut moved = 0;
+        while moved < TURN_BYTES_MAX {
+            let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
+            let Some(link) = link.filter(|l| l.id == id && l.writable && !l.dialing) else {
+                return;
+            };
+            if !self.peer.send_plan(id, &mut self.send_plan) {
+                return;
+            }
+            let outcome = link.send(&self.send_plan, &mut self.storage);
+            let now = self.clock.now();
+            match outcome {
+                Moved::Bytes(count) => {
+                    moved += count;
+                    self.peer.handle_sent(now, id, count);
+                }
+                Moved::Blocked => return,
+                Moved::End => {}
+                Moved::Failed(error) => {
+                    self.peer.handle_closed(now, id, Some(sockets::words(&error)));
+                }
+                Moved::BadContent(swarm, error) => {
+                    self.peer.handle_store_error(now, swarm, &error);
+                }
+            }
+            self.obey();
+        }
+        self.to_send.push_back(id);
+    }
+
+    fn dialed(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        let Some(link) = self.link(id) else { return };
+        match sockets::connected(&link.stream) {
+            Ok(None) => link.writable = false,
+            Ok(Some(local)) => {
+                sockets::prepare(&link.stream);
+                link.dialing = false;
+                self.peer.handle_connected(now, id, unmap(local));
+            }
+            Err(error) => self.peer.handle_dial_failed(now, id, error),
+        }
+        self.drain();
+    }
+
+    fn accept(&mut self) {
+        let now = self.clock.now();
+        if self.accept_again_at.is_some_and(|at| at <= now) {
+            self.accept_again_at = None;
+        }
+        for _ in 0..ACCEPTS_A_TURN {
+            if !self.accept_ready || self.accept_again_at.is_some() {
+                return;
+            }
+            match self.listener.accept() {
+                Ok((stream, remote)) => {
+                    let Ok(local) = stream.local_addr() else { continue };
+                    sockets::prepare(&stream);
+                    let accepted = self.peer.handle_accepted(now, unmap(remote), unmap(local));
+                    if let Some(id) = accepted {
+                        self.attach(id, stream, false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.accept_ready = false;
+                }
+                Err(error) if is_passing(&error) => {}
+                Err(error) => {
+                    // No second edge comes for those that wait: look again by timer, and after
+                    // every close.
+                    log::warn!("cannot accept: {}", sockets::words(&error));
+                    self.accept_again_at = Some(now + ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn attach(&mut self, id: ConnId, mut stream: mio::net::TcpStream, dialing: bool) {
+        let slot = id.slot as usize;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(slot), both) {
+            let now = self.clock.now();
+            self.peer.handle_closed(now, id, Some(sockets::words(&error)));
+            return;
+        }
+        if self.links.len() <= slot {
+            self.links.resize_with(slot + 1, || None);
+        }
+        self.links[slot] = Some(Link { id, stream, dialing, readable: false, writable: !dialing });
+    }
+
+    /// Does all that the core asks for, and what follows from it.
+    fn drain(&mut self) {
+        self.obey();
+        while let Some(id) = self.to_send.pop_front() {
+            if self.link(id).is_some_and(|link| link.writable && !link.dialing) {
+                let before = self.to_send.len();
+                self.send(id);
+                if self.to_send.len() > before {
+                    // Its share of this turn is used up.
+                    return;
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self) {
+        while let Some(action) = self.peer.poll_action() {
+            let now = self.clock.now();
+            match action {
+                Action::Close(id) => self.detach(id),
+                Action::Dial { conn, remote, local_port } => {
+                    match sockets::dial(remote, self.options.bind, local_port) {
+                        Ok(stream) => self.attach(conn, stream, true),
+                        Err(error) => self.peer.handle_dial_failed(now, conn, error),
+                    }
+                }
+                Action::Finish(swarm) => self.finish(now, swarm),
+                Action::Resolve(host, asker) => self.resolve(now, host, asker),
+                Action::Send(id) => self.to_send.push_back(id),
+                Action::Verify(swarm, piece) => self.verify(swarm, piece),
+            }
+        }
+        while let Some(event) = self.peer.poll_event() {
+            match event {
+                Event::Verified(swarm, _) | Event::Completed(swarm) => {
+                    if let Some(content) = self.contents.get_mut(&swarm) {
+                        content.dirty = true;
+                    }
+                }
+                _ => {}
+            }
+            self.told.push_back(event);
+        }
+    }
+
+    fn detach(&mut self, id: ConnId) {
+        let slot = id.slot as usize;
+        if let Some(link) = self.links.get_mut(slot) {
+            if link.as_ref().is_some_and(|link| link.id == id) {
+                // Dropping the stream takes it out of the poll as well.
+                *link = None;
+                self.accept_again_at = None;
+            }
+        }
+    }
+
+    fn link(&mut self, id: ConnId) -> Option<&mut Link> {
+        let link = self.links.get_mut(id.slot as usize)?.as_mut()?;
+        (link.id == id).then_some(link)
+    }
+
+    fn resolve(&mut self, now: Instant, host: HostPort, asker: Asker) {
+        // An address needs no resolver, only a look whether it is ours.
+        if let Host::Ip(ip) = host.host {
+            let answer = Ok(vec![(ip, sockets::is_own(ip))]);
+            self.peer.handle_resolved(now, &host, &asker, answer);
+        } else if let Err(job) = self.resolver.submit(ResolveJob { host, asker }) {
+            let busy = Err("too many names are being resolved".to_owned());
+            self.peer.handle_resolved(now, &job.host, &job.asker, busy);
+        }
+    }
+
+    fn take_helpers(&mut self) {
+        while let Some(done) = self.resolver.poll() {
+            let now = self.clock.now();
+            self.peer.handle_resolved(now, &done.host, &done.asker, done.answer);
+            self.drain();
+        }
+        while let Some(flushed) = self.flusher.poll() {
+            let Some(content) = self.contents.get_mut(&flushed.swarm) else { continue };
+            content.flushing = false;
+            if let Some(error) = flushed.error {
+                log::warn!("{}: cannot save its progress: {error}", content.metainfo.name);
+            }
+        }
+    }
+
+    fn verify(&mut self, swarm: SwarmId, piece: PieceIndex) {
+        if let Some(content) = self.contents.get(&swarm) {
+            self.hashes.push(content.job(swarm, piece, Kind::Verify));
+        }
+    }
+
+    /// Hashes for one slice of time.
+    fn hash(&mut self) {
+        if self.hashes.is_empty() {
+            return;
+        }
+        for done in self.hashes.run(&mut self.storage, HASH_SLICE_BYTES) {
+            let now = self.clock.now();
+            let swarm = done.job.swarm;
+            match (done.job.kind, done.outcome) {
+                (Kind::Verify, Ok(good)) => {
+                    let storage = &mut self.storage;
+                    self.peer.handle_verified(now, swarm, done.job.piece, good, storage);
+                }
+                (Kind::Verify, Err(error)) => self.peer.handle_store_error(now, swarm, &error),
+                // A file that cannot be read has no good pieces.
+                (Kind::Check, outcome) => {
+                    self.check_done(swarm, done.job.piece, outcome == Ok(true));
+                }
+            }
+            self.drain();
+        }
+    }
+
+    fn check_done(&mut self, swarm: SwarmId, piece: PieceIndex, good: bool) {
+        let now = self.clock.now();
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        content.unchecked = content.unchecked.saturating_sub(1);
+        let last = content.unchecked == 0;
+        if good {
+            content.found += 1;
+            self.peer.handle_checked(now, swarm, piece);
+        }
+        if last {
+            self.checked(swarm);
+        }
+    }
+
+    /// It is clear what there is: the swarm starts.
+    fn checked(&mut self, swarm: SwarmId) {
+        let now = self.clock.now();
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        if let Err(error) = content.settle(swarm, &self.options.places, &mut self.storage) {
+            return self.peer.handle_store_error(now, swarm, &error);
+        }
+        let part = content.place == Place::Part;
+        let whole = content.found == content.metainfo.geometry.piece_count();
+        if part && whole {
+            self.finish(now, swarm);
+        }
+        self.peer.handle_check_done(now, swarm);
+    }
+
+    fn finish(&mut self, now: Instant, swarm: SwarmId) {
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        match content.finish(swarm, &self.options.places, &mut self.storage) {
+            Err(error) => self.peer.handle_store_error(now, swarm, &error),
+            Ok(files) => {
+                if let Some(progress) = self.peer.progress(swarm) {
+                    let places = &self.options.places;
+                    let job = content.flush_job(now, swarm, files, progress, places);
+                    self.submit_flush(job, swarm);
+                }
+            }
+        }
+    }
+
+    fn save_due(&mut self, now: Instant) {
+        let due = |c: &Content| c.dirty && !c.flushing && c.saved_at + FLUSH_PAUSE <= now;
+        let swarms: Vec<SwarmId> =
+            self.contents.iter().filter(|(_, c)| due(c)).map(|(&id, _)| id).collect();
+        for swarm in swarms {
+            self.save(now, swarm);
+        }
+    }
+
+    fn save(&mut self, now: Instant, swarm: SwarmId) {
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        if content.unchecked > 0 || content.place == Place::Doubtful {
+            return;
+        }
+        let files = self.storage.files(swarm);
+        if let Some(progress) = self.peer.progress(swarm) {
+            let job = content.flush_job(now, swarm, files, progress, &self.options.places);
+            self.submit_flush(job, swarm);
+        }
+    }
+
+    fn submit_flush(&mut self, job: FlushJob, swarm: SwarmId) {
+        if self.flusher.submit(job).is_err() {
+            if let Some(content) = self.contents.get_mut(&swarm) {
+                content.flushing = false;
+                content.dirty = true;
+            }
+        }
+    }
+
+    fn scan(&mut self) {
+        let now = self.clock.now();
+        let Some(folder) = &mut self.folder else { return };
+        let changes = folder.scan();
+        self.scan_at = match (folder.is_unsettled(), folder.watch_fd()) {
+            (true, _) => Some(now + SETTLE_PAUSE),
+            (false, None) => Some(now + SCAN_PAUSE),
+            (false, Some(_)) => None,
+        };
+        for change in changes {
+            match change {
+                Change::Added(path, bytes) => {
+                    self.remove_torrent(&path);
+                    if let Err(why) = self.add_torrent(&path, &bytes) {
+                        log::error!("{}: {why}", folders::shown(&path));
+                    }
+                }
+                Change::Removed(path) => self.remove_torrent(&path),
+                Change::Unreadable(path, why) => log::error!("{}: {why}", folders::shown(&path)),
+            }
+        }
+    }
+
+    fn remove_torrent(&mut self, source: &Path) {
+        let now = self.clock.now();
+        let found = self.contents.iter().find(|(_, c)| c.source == source).map(|(&id, _)| id);
+        let Some(swarm) = found else { return };
+        self.save(now, swarm);
+        log::info!("{}: removed", folders::shown(source));
+        self.peer.remove_swarm(now, swarm);
+        self.hashes.forget(swarm);
+        self.storage.close(swarm);
+        self.contents.remove(&swarm);
+        self.drain();
+    }
+}
+
+/// The work of the resolver helper.
+fn resolve(job: ResolveJob) -> Resolved {
+    let ResolveJob { host, asker } = job;
+    let answer = match &host.host {
+        Host::Ip(ip) => Ok(vec![*ip]),
+        Host::Name(name) => (name.as_str(), host.port)
+            .to_socket_addrs()
+            .map(|addrs| addrs.map(|addr| unmap(addr).ip()).collect::<Vec<_>>())
+            .map_err(|_| "no such host name".to_owned()),
+    };
+    let judge = |ip: IpAddr| (ip, sockets::is_own(ip));
+    let answer = answer.map(|ips| ips.into_iter().map(judge).collect());
+    Resolved { host, asker, answer }
+}
+
+/// Errors of accept that mean the one connection, not the listener.
+fn is_passing(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}

@@ -1,1 +1,0 @@
-//! The contents of a .torrent file, checked (BEP 3, 12, 27).

@@ -4,6 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use reactor_peer::wire::extended;
 use reactor_peer::wire::message::{check_length, Message, LENGTH_BYTES};
 
 fuzz_target!(|stream: &[u8]| {
@@ -24,6 +25,14 @@ fuzz_target!(|stream: &[u8]| {
         // Fixed lengths are checked twice; both must say the same.
         if !matches!(parsed, Message::Bitfield(_) | Message::Piece(..) | Message::Extended(..)) {
             assert_eq!(lawful, Ok(()));
+        }
+        if let Message::Extended(0, payload) = parsed {
+            if let Ok(hello) = extended::Handshake::parse(payload) {
+                // A name that is not UTF-8 grows when it is read, and is cut again.
+                let hello = extended::Handshake { client: None, ..hello };
+                let again = extended::Handshake::parse(&hello.to_bytes());
+                assert_eq!(again, Ok(hello));
+            }
         }
         written.clear();
         parsed.write_to(&mut written);

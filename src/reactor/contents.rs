@@ -61,7 +61,6 @@ pub struct Places {
 }
 
 /// A flush, and the record to write once what it claims is on the disk.
-#[derive(Debug)]
 pub struct FlushJob {
     swarm: SwarmId,
     files: Vec<Unflushed>,

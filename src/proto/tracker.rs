@@ -1,1 +1,613 @@
-//! The tracker that every peer is: who is in which swarm, and the answers to announce and scrape.
+//! The tracker in every peer: who is in the swarms that we serve (BEP 3, 7, 23, 24, 48).
+//!
+//! Pure: HTTP requests come in parsed, answers go out as bytes. An entry is named by the address
+//! its announce came from and the port it *announced*; the port of the socket says nothing.
+
+extern crate alloc;
+
+use crate::units::id::{InfoHash, PeerId};
+use crate::units::limits::{TRACKER_ENTRIES_MAX, TRACKER_NUMWANT_MAX};
+use crate::units::time::{Duration, Instant};
+use crate::wire::address::{is_dialable, unmap};
+use crate::wire::announce::{self, AnnounceRequest, Counts, Event, Listing, PeerForm, QueryError};
+use crate::wire::http::{self, Method};
+use alloc::collections::BTreeMap;
+use core::net::{IpAddr, SocketAddr};
+
+/// When to announce again. A LAN has tens of peers, not thousands: asking every minute costs a
+/// packet or two a second, and a late peer is known to all within that minute.
+pub const INTERVAL: Duration = Duration::from_secs(60);
+/// When to announce again at the earliest.
+pub const INTERVAL_MIN: Duration = Duration::from_secs(30);
+/// An entry of which nothing was heard for so long is gone: one announce may get lost.
+const ENTRY_LIFE: Duration = Duration::from_secs(2 * INTERVAL.as_secs());
+/// Peers in an answer to who does not say how many.
+const NUMWANT_DEFAULT: usize = 50;
+/// Entries one address may have: a lab server with many peers, but not the whole table.
+const ENTRIES_OF_IP_MAX: usize = 128;
+/// What `GET /` says.
+const GREETING: &[u8] = b"This is reactor-peer, a BitTorrent peer and tracker: /announce and \
+    /scrape are answered here.\n";
+
+/// The swarms we serve and who is in them.
+#[derive(Clone, Debug)]
+pub struct Tracker {
+    peer_id: PeerId,
+    listen_port: u16,
+    swarms: BTreeMap<InfoHash, Swarm>,
+    /// Invariant: no entry expires before this.
+    next_expiry: Option<Instant>,
+}
+
+/// What goes back over the connection that asked, and what was learnt from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The whole HTTP answer; the connection ends after it.
+    pub bytes: Vec<u8>,
+    /// The announce in it, if it was a good one of somebody else.
+    pub announced: Option<Announced>,
+}
+
+/// A peer has said where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Where the peer listens: the address it asked from and the port it announced.
+    pub addr: SocketAddr,
+    /// Its name.
+    pub peer_id: PeerId,
+    /// What has happened there.
+    pub event: Event,
+}
+
+#[derive(Clone, Debug)]
+struct Swarm {
+    /// Bytes that we ourselves still miss.
+    left: u64,
+    /// Times that somebody completed.
+    downloaded: u64,
+    /// Invariant: at most [`TRACKER_ENTRIES_MAX`]; the keys are unmapped and dialable.
+    entries: BTreeMap<SocketAddr, Entry>,
+    /// Where the next list begins, so that all get their turn when not all fit.
+    turn: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    peer_id: PeerId,
+    complete: bool,
+    expires: Instant,
+}
+
+impl Tracker {
+    /// A tracker that serves nothing yet. Who we are: the name and the port in our own entries.
+    #[must_use]
+    pub const fn new(peer_id: PeerId, listen_port: u16) -> Self {
+        Self { peer_id, listen_port, swarms: BTreeMap::new(), next_expiry: None }
+    }
+
+    /// Serves this swarm, of which we are ourselves; we miss `left` bytes. To be called again
+    /// when that changes.
+    pub fn track(&mut self, info_hash: InfoHash, left: u64) {
+        let swarm = self.swarms.entry(info_hash).or_insert_with(|| Swarm {
+            left,
+            downloaded: 0,
+            entries: BTreeMap::new(),
+            turn: 0,
+        });
+        if swarm.left > 0 && left == 0 {
+            swarm.downloaded += 1;
+        }
+        swarm.left = left;
+    }
+
+    /// Serves this swarm no longer and forgets who was in it.
+    pub fn untrack(&mut self, info_hash: &InfoHash) {
+        self.swarms.remove(info_hash);
+    }
+
+    /// Answers a request that came from `remote` to our address `local`.
+    pub fn respond(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local: SocketAddr,
+        request: &http::Request<'_>,
+    ) -> Answer {
+        let mut announced = None;
+        let mut bytes = match request.path() {
+            "/announce" => {
+                let body = match announce::parse_query(request.query()) {
+                    Ok(query) => {
+                        let (body, who) = self.announce(now, unmap(remote), unmap(local), &query);
+                        announced = who;
+                        body
+                    }
+                    Err(error) => refusal(error),
+                };
+                http::answer(200, "text/plain", &body)
+            }
+            "/scrape" => {
+                let body = match announce::parse_scrape(request.query()) {
+                    Ok(hashes) => self.scrape(&hashes),
+                    Err(error) => refusal(error),
+                };
+                http::answer(200, "text/plain", &body)
+            }
+            "/" => http::answer(200, "text/plain; charset=utf-8", GREETING),
+            _ => http::answer(404, "text/plain; charset=utf-8", b"Not found.\n"),
+        };
+        if request.method == Method::Head {
+            bytes = http::without_body(bytes);
+        }
+        Answer { bytes, announced }
+    }
+
+    /// The connection with the peer that listens at `addr` has broken: it is no longer listed,
+    /// until it is heard of again.
+    pub fn handle_lost(&mut self, info_hash: InfoHash, addr: SocketAddr) {
+        if let Some(swarm) = self.swarms.get_mut(&info_hash) {
+            swarm.entries.remove(&unmap(addr));
+        }
+    }
+
+    /// A peer that listens at `addr` has shown itself otherwise, as by a handshake: that counts
+    /// like an announce. `left` where it is known.
+    pub fn learn(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+        addr: SocketAddr,
+        peer_id: PeerId,
+        left: Option<u64>,
+    ) {
+        if peer_id == self.peer_id {
+            return;
+        }
+        self.enter(now, info_hash, addr, peer_id, left);
+    }
+
+    /// When [`Tracker::handle_timeout`] has something to do.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.next_expiry
+    }
+
+    /// Forgets who was silent for two intervals.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.next_expiry.is_none_or(|at| now < at) {
+            return;
+        }
+        for swarm in self.swarms.values_mut() {
+            swarm.entries.retain(|_, entry| entry.expires > now);
+        }
+        let entries = self.swarms.values().flat_map(|swarm| swarm.entries.values());
+        self.next_expiry = entries.map(|entry| entry.expires).min();
+    }
+
+    /// The swarm by number, ourselves included: complete, incomplete, downloaded.
+    #[must_use]
+    pub fn counts(&self, info_hash: &InfoHash) -> (u64, u64, u64) {
+        let Counts { complete, incomplete, downloaded } =
+            self.swarms.get(info_hash).map(Swarm::counts).unwrap_or_default();
+        (complete, incomplete, downloaded)
+    }
+
+    fn announce(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local: SocketAddr,
+        query: &AnnounceRequest,
+    ) -> (Vec<u8>, Option<Announced>) {
+        if !self.swarms.contains_key(&query.info_hash) {
+            return (announce::build_failure("this peer does not have that torrent"), None);
+        }
+        self.handle_timeout(now);
+        let addr = SocketAddr::new(remote.ip(), query.port);
+        let own = SocketAddr::new(local.ip(), self.listen_port);
+        // We are in the list anyway; an announce of our own adds nothing.
+        let ours = query.peer_id == self.peer_id || addr == own;
+        if !ours {
+            self.handle_event(now, addr, query);
+        }
+        let Some(swarm) = self.swarms.get_mut(&query.info_hash) else {
+            return (announce::build_failure("this peer does not have that torrent"), None);
+        };
+        let wanted = match query.event {
+            // Who leaves needs nobody.
+            Event::Stopped => 0,
+            _ => query.numwant.unwrap_or(NUMWANT_DEFAULT).min(TRACKER_NUMWANT_MAX),
+        };
+        let counts = swarm.counts();
+        let listing = Listing {
+            interval: INTERVAL,
+            min_interval: INTERVAL_MIN,
+            complete: counts.complete,
+            incomplete: counts.incomplete,
+            external_ip: Some(remote.ip()),
+            peers: swarm.list(addr, (own, self.peer_id), wanted),
+        };
+        let form = if query.compact {
+            PeerForm::Compact
+        } else {
+            PeerForm::Dictionary { peer_id: !query.no_peer_id }
+        };
+        let announced = (!ours && is_dialable(addr)).then_some(Announced {
+            info_hash: query.info_hash,
+            addr,
+            peer_id: query.peer_id,
+            event: query.event,
+        });
+        (announce::build_answer(&listing, form), announced)
+    }
+
+    fn handle_event(&mut self, now: Instant, addr: SocketAddr, query: &AnnounceRequest) {
+        let Some(swarm) = self.swarms.get_mut(&query.info_hash) else { return };
+        let before = swarm.entries.get(&addr).copied();
+        match query.event {
+            Event::Stopped => {
+                swarm.entries.remove(&addr);
+                return;
+            }
+            // A `completed` whose answer got lost is said again, but has happened once.
+            Event::Completed if before.is_none_or(|entry| !entry.complete) => {
+                swarm.downloaded = swarm.downloaded.saturating_add(1);
+            }
+            Event::Completed | Event::Started | Event::None => {}
+        }
+        let left = if query.event == Event::Completed { 0 } else { query.left };
+        self.enter(now, query.info_hash, addr, query.peer_id, Some(left));
+    }
+
+    fn enter(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+        addr: SocketAddr,
+        peer_id: PeerId,
+        left: Option<u64>,
+    ) {
+        let addr = unmap(addr);
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
+        if !is_dialable(addr) {
+            return;
+        }
+        let known = swarm.entries.get(&addr);
+        if known.is_none() && !swarm.has_room_for(addr.ip()) {
+            return;
+        }
+        let complete = match left {
+            Some(left) => left == 0,
+            None => known.is_some_and(|entry| entry.complete),
+        };
+        let expires = now + ENTRY_LIFE;
+        swarm.entries.insert(addr, Entry { peer_id, complete, expires });
+        self.next_expiry = Some(self.next_expiry.map_or(expires, |at| at.min(expires)));
+    }
+
+    fn scrape(&self, hashes: &[InfoHash]) -> Vec<u8> {
+        let files = hashes.iter().filter_map(|h| Some((*h, self.swarms.get(h)?.counts())));
+        announce::build_scrape_answer(&files.collect::<Vec<_>>(), INTERVAL_MIN)
+    }
+}
+
+impl Swarm {
+    fn counts(&self) -> Counts {
+        let complete = self.entries.values().filter(|entry| entry.complete).count() as u64;
+        let incomplete = self.entries.len() as u64 - complete;
+        let we_are = u64::from(self.left == 0);
+        Counts {
+            complete: complete + we_are,
+            incomplete: incomplete + 1 - we_are,
+            downloaded: self.downloaded,
+        }
+    }
+
+    fn has_room_for(&self, ip: IpAddr) -> bool {
+        let of_ip = SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX);
+        self.entries.len() < TRACKER_ENTRIES_MAX
+            && self.entries.range(of_ip).count() < ENTRIES_OF_IP_MAX
+    }
+
+    /// At most `wanted` peers for the one at `asker`: we first, then the others in turn.
+    fn list(
+        &mut self,
+        asker: SocketAddr,
+        (own, own_id): (SocketAddr, PeerId),
+        wanted: usize,
+    ) -> Vec<(SocketAddr, PeerId)> {
+        let mut peers = Vec::new();
+        if wanted > 0 && own != asker && is_dialable(own) {
+            peers.push((own, own_id));
+        }
+        let others = self.entries.iter().map(|(addr, entry)| (*addr, entry.peer_id));
+        let others = others
+            .filter(|(addr, _)| *addr != asker && *addr != own && reachable(*addr, asker))
+            .collect::<Vec<_>>();
+        if others.is_empty() {
+            return peers;
+        }
+        let start = self.turn % others.len();
+        let count = wanted.saturating_sub(peers.len()).min(others.len());
+        self.turn = self.turn.wrapping_add(count);
+        peers.extend(others[start..].iter().chain(&others[..start]).take(count));
+        peers
+    }
+}
+
+/// Whether the peer at `asker` can mean the same as we do by `addr`.
+fn reachable(addr: SocketAddr, asker: SocketAddr) -> bool {
+    match addr.ip() {
+        // "This machine" is another one there.
+        ip if ip.is_loopback() => asker.ip().is_loopback(),
+        // Without its zone it is good on the same link at most.
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+            matches!(asker.ip(), IpAddr::V6(asker) if asker.is_unicast_link_local())
+        }
+        _ => true,
+    }
+}
+
+fn refusal(error: QueryError) -> Vec<u8> {
+    announce::build_failure(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::announce::{build_query, parse_answer, AnnounceAnswer, AnswerError};
+
+    const HASH: InfoHash = InfoHash([1; 20]);
+    const OURS: PeerId = PeerId([b'o'; 20]);
+    const THEIRS: PeerId = PeerId([b't'; 20]);
+    const LOCAL: &str = "10.0.0.9:5000";
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ORIGIN + Duration::from_secs(seconds)
+    }
+
+    fn tracker() -> Tracker {
+        let mut tracker = Tracker::new(OURS, 5000);
+        tracker.track(HASH, 0);
+        tracker
+    }
+
+    fn query(port: u16) -> AnnounceRequest {
+        AnnounceRequest {
+            info_hash: HASH,
+            peer_id: THEIRS,
+            port,
+            uploaded: 0,
+            downloaded: 0,
+            left: 9,
+            event: Event::None,
+            compact: true,
+            no_peer_id: false,
+            numwant: None,
+            key: None,
+        }
+    }
+
+    fn ask(t: &mut Tracker, now: u64, remote: &str, local: &str, target: &str) -> (String, Answer) {
+        let bytes = format!("GET {target} HTTP/1.1\r\n\r\n");
+        let request = http::parse_request(bytes.as_bytes()).unwrap().unwrap();
+        let answer = t.respond(at(now), addr(remote), addr(local), &request);
+        let response = http::parse_response(&answer.bytes, false).unwrap().unwrap();
+        (format!("{} {}", response.status, String::from_utf8_lossy(&response.body)), answer)
+    }
+
+    fn announce(t: &mut Tracker, now: u64, ip: &str, q: &AnnounceRequest) -> AnnounceAnswer {
+        let target = format!("/announce?{}", build_query(q));
+        let (_, answer) = ask(t, now, &format!("{ip}:40000"), LOCAL, &target);
+        parse_answer(&http::parse_response(&answer.bytes, false).unwrap().unwrap().body).unwrap()
+    }
+
+    fn peers(t: &mut Tracker, ip: &str, q: &AnnounceRequest) -> Vec<String> {
+        announce(t, 0, ip, q).peers.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_first_asker_gets_us_and_the_second_both() {
+        let mut t = tracker();
+        let target = format!("/announce?{}", build_query(&query(6000)));
+        let (_, answer) = ask(&mut t, 0, "[::ffff:10.0.0.1]:40000", LOCAL, &target);
+        let announced = answer.announced.unwrap();
+        assert_eq!((announced.addr, announced.peer_id), (addr("10.0.0.1:6000"), THEIRS));
+        assert_eq!(peers(&mut t, "10.0.0.1", &query(6000)), ["10.0.0.9:5000"]);
+        assert_eq!(peers(&mut t, "10.0.0.2", &query(6000)), ["10.0.0.9:5000", "10.0.0.1:6000"]);
+        let answer = announce(&mut t, 0, "10.0.0.1", &query(6000));
+        assert_eq!(answer.peers, [addr("10.0.0.9:5000"), addr("10.0.0.2:6000")]);
+        assert_eq!((answer.interval, answer.min_interval), (INTERVAL, Some(INTERVAL_MIN)));
+        assert_eq!((answer.complete, answer.incomplete), (Some(1), Some(2)));
+        assert_eq!(answer.external_ip, Some(IpAddr::from([10, 0, 0, 1])));
+    }
+
+    #[test]
+    fn the_entry_is_named_by_the_announced_port() {
+        let mut t = tracker();
+        let _ = announce(&mut t, 0, "10.0.0.1", &query(6000));
+        let _ = announce(&mut t, 0, "10.0.0.1", &query(6001));
+        let target = format!("/announce?{}&ip=8.8.8.8", build_query(&query(6000)));
+        let _ = ask(&mut t, 0, "10.0.0.1:41000", LOCAL, &target);
+        assert_eq!(t.counts(&HASH), (1, 2, 0));
+        assert_eq!(peers(&mut t, "10.0.0.1", &query(6001)), ["10.0.0.9:5000", "10.0.0.1:6000"]);
+    }
+
+    #[test]
+    fn events_move_the_counts() {
+        let mut t = tracker();
+        let say = |t: &mut Tracker, event| {
+            let _ = announce(t, 0, "10.0.0.1", &AnnounceRequest { event, ..query(6000) });
+            t.counts(&HASH)
+        };
+        assert_eq!(say(&mut t, Event::Started), (1, 1, 0));
+        assert_eq!(say(&mut t, Event::Completed), (2, 0, 1));
+        assert_eq!(say(&mut t, Event::Completed), (2, 0, 1));
+        let stopped = AnnounceRequest { event: Event::Stopped, ..query(6000) };
+        assert_eq!(announce(&mut t, 0, "10.0.0.1", &stopped).peers, []);
+        assert_eq!(t.counts(&HASH), (1, 0, 1));
+    }
+
+    #[test]
+    fn our_own_status_counts() {
+        let mut t = Tracker::new(OURS, 5000);
+        t.track(HASH, 7);
+        assert_eq!(t.counts(&HASH), (0, 1, 0));
+        t.track(HASH, 0);
+        assert_eq!(t.counts(&HASH), (1, 0, 1));
+        t.untrack(&HASH);
+        assert_eq!(t.counts(&HASH), (0, 0, 0));
+    }
+
+    #[test]
+    fn silence_of_two_intervals_ends_an_entry() {
+        let mut t = tracker();
+        assert_eq!(t.poll_timeout(), None);
+        let _ = announce(&mut t, 0, "10.0.0.1", &query(1));
+        let _ = announce(&mut t, 50, "10.0.0.2", &query(1));
+        let _ = announce(&mut t, 60, "10.0.0.1", &query(1));
+        assert_eq!(t.poll_timeout(), Some(at(120)));
+        t.handle_timeout(at(120));
+        assert_eq!(t.counts(&HASH), (1, 2, 0));
+        assert_eq!(t.poll_timeout(), Some(at(170)));
+        t.handle_timeout(at(169));
+        assert_eq!(t.counts(&HASH), (1, 2, 0));
+        t.handle_timeout(at(170));
+        assert_eq!(t.counts(&HASH), (1, 1, 0));
+        t.handle_timeout(at(180));
+        assert_eq!((t.counts(&HASH), t.poll_timeout()), ((1, 0, 0), None));
+    }
+
+    #[test]
+    fn the_wire_adds_and_removes() {
+        let mut t = tracker();
+        t.learn(at(0), HASH, addr("[::ffff:10.0.0.1]:6000"), THEIRS, Some(0));
+        assert_eq!(t.counts(&HASH), (2, 0, 0));
+        t.learn(at(0), HASH, addr("10.0.0.1:6000"), THEIRS, None);
+        assert_eq!(t.counts(&HASH), (2, 0, 0));
+        t.learn(at(0), HASH, addr("10.0.0.2:6000"), THEIRS, None);
+        assert_eq!(t.counts(&HASH), (2, 1, 0));
+        t.handle_lost(HASH, addr("10.0.0.1:6000"));
+        assert_eq!(t.counts(&HASH), (1, 1, 0));
+        t.learn(at(0), HASH, addr("10.0.0.3:1"), OURS, None);
+        t.learn(at(0), HASH, addr("0.0.0.0:1"), THEIRS, None);
+        t.learn(at(0), InfoHash([2; 20]), addr("10.0.0.3:1"), THEIRS, None);
+        t.handle_lost(InfoHash([2; 20]), addr("10.0.0.3:1"));
+        assert_eq!(t.counts(&HASH), (1, 1, 0));
+    }
+
+    #[test]
+    fn we_are_not_a_peer_of_ourselves() {
+        let mut t = tracker();
+        let own = AnnounceRequest { peer_id: OURS, ..query(5000) };
+        let target = format!("/announce?{}", build_query(&own));
+        let (_, answer) = ask(&mut t, 0, "10.0.0.7:40000", LOCAL, &target);
+        assert_eq!(answer.announced, None);
+        assert_eq!(t.counts(&HASH), (1, 0, 0));
+        assert_eq!(announce(&mut t, 0, "10.0.0.9", &query(5000)).peers, []);
+        assert_eq!(t.counts(&HASH), (1, 0, 0));
+    }
+
+    #[test]
+    fn unknown_torrents_leave_no_trace() {
+        let mut t = tracker();
+        let q = AnnounceRequest { info_hash: InfoHash([2; 20]), ..query(1) };
+        let target = format!("/announce?{}", build_query(&q));
+        let (text, answer) = ask(&mut t, 0, "10.0.0.1:1", LOCAL, &target);
+        let reason = "this peer does not have that torrent";
+        assert_eq!(text, format!("200 d14:failure reason{}:{reason}e", reason.len()));
+        assert_eq!((answer.announced, t.swarms.len()), (None, 1));
+        let (text, _) = ask(&mut t, 0, "10.0.0.1:1", LOCAL, "/announce?port=1");
+        assert_eq!(text, "200 d14:failure reason20:info_hash is missinge");
+        let body = text.strip_prefix("200 ").unwrap();
+        assert!(matches!(parse_answer(body.as_bytes()), Err(AnswerError::Failure(_))));
+    }
+
+    #[test]
+    fn lists_are_capped_and_take_turns() {
+        let mut t = tracker();
+        for i in 0..250 {
+            t.learn(at(0), HASH, addr(&format!("10.0.1.{i}:1")), THEIRS, None);
+        }
+        let count = |t: &mut Tracker, numwant| {
+            announce(t, 0, "10.0.0.1", &AnnounceRequest { numwant, ..query(1) }).peers.len()
+        };
+        assert_eq!(count(&mut t, None), NUMWANT_DEFAULT);
+        assert_eq!(count(&mut t, Some(1_000_000)), TRACKER_NUMWANT_MAX);
+        assert_eq!(count(&mut t, Some(0)), 0);
+        assert_eq!(count(&mut t, Some(1)), 1);
+        let mut seen = alloc::collections::BTreeSet::new();
+        for _ in 0..6 {
+            seen.extend(announce(&mut t, 0, "10.0.0.1", &query(1)).peers);
+        }
+        assert_eq!(seen.len(), 251);
+    }
+
+    #[test]
+    fn the_table_has_a_bound() {
+        let mut t = tracker();
+        for port in 1..=1_000 {
+            t.learn(at(0), HASH, SocketAddr::from(([10, 0, 0, 1], port)), THEIRS, None);
+        }
+        assert_eq!(t.counts(&HASH).1, ENTRIES_OF_IP_MAX as u64);
+        for i in 0..TRACKER_ENTRIES_MAX {
+            let [.., a, b] = u32::try_from(i).unwrap().to_be_bytes();
+            t.learn(at(0), HASH, SocketAddr::from(([10, 1, a, b], 1)), THEIRS, None);
+        }
+        assert_eq!(t.counts(&HASH).1, TRACKER_ENTRIES_MAX as u64);
+        let _ = announce(&mut t, 0, "10.2.0.1", &query(1));
+        assert_eq!(t.counts(&HASH).1, TRACKER_ENTRIES_MAX as u64);
+        t.learn(at(0), HASH, addr("10.0.0.1:1"), THEIRS, Some(0));
+        assert_eq!(t.counts(&HASH).0, 2);
+    }
+
+    #[test]
+    fn addresses_that_mean_nothing_to_the_asker_are_left_out() {
+        let mut t = tracker();
+        for peer in ["127.0.0.1:1", "[fe80::1]:2", "[2001:db8::1]:3", "10.0.0.2:4"] {
+            t.learn(at(0), HASH, addr(peer), THEIRS, None);
+        }
+        let lan = ["10.0.0.9:5000", "10.0.0.2:4", "[2001:db8::1]:3"];
+        assert_eq!(peers(&mut t, "10.0.0.1", &query(9)), lan);
+        let here = peers(&mut t, "127.0.0.1", &query(9));
+        assert!(here.contains(&"127.0.0.1:1".to_owned()) && here.contains(&lan[1].to_owned()));
+        let link = peers(&mut t, "[fe80::2]", &query(9));
+        assert!(link.contains(&"[fe80::1]:2".to_owned()));
+    }
+
+    #[test]
+    fn dictionaries_for_who_wants_them() {
+        let mut t = tracker();
+        let q = AnnounceRequest { compact: false, ..query(1) };
+        let (text, _) =
+            ask(&mut t, 0, "10.0.0.1:2", LOCAL, &format!("/announce?{}", build_query(&q)));
+        let us = "5:peersld2:ip8:10.0.0.97:peer id20:oooooooooooooooooooo4:porti5000eee";
+        assert!(text.contains(us), "{text}");
+        let q = AnnounceRequest { no_peer_id: true, ..q };
+        let (text, _) =
+            ask(&mut t, 0, "10.0.0.1:2", LOCAL, &format!("/announce?{}", build_query(&q)));
+        assert!(!text.contains("peer id"));
+    }
+
+    #[test]
+    fn scrapes_and_other_paths() {
+        let mut t = tracker();
+        let hash = "%01".repeat(20);
+        let (text, _) = ask(&mut t, 0, "10.0.0.1:1", LOCAL, &format!("/scrape?info_hash={hash}"));
+        assert!(text.contains("d8:completei1e10:downloadedi0e10:incompletei0ee"), "{text}");
+        let unknown = format!("/scrape?info_hash={}", "a".repeat(20));
+        assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, &unknown).0.starts_with("200 d5:filesde"));
+        assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, "/scrape").0.contains("failure reason"));
+        assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, "/").0.starts_with("200 This is reactor-peer"));
+        assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, "/etc/passwd").0.starts_with("404 "));
+        let head = http::parse_request(b"HEAD / HTTP/1.1\r\n\r\n").unwrap().unwrap();
+        let answer = t.respond(at(0), addr("10.0.0.1:1"), addr(LOCAL), &head);
+        assert!(answer.bytes.ends_with(b"\r\n\r\n"));
+    }
+}

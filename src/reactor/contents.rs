@@ -61,7 +61,6 @@ pub struct Places {
 }
 
 /// A flush, and the record to write once what it claims is on the disk.
-#[derive(Debug)]
 pub struct FlushJob {
     swarm: SwarmId,
     files: Vec<Unflushed>,
@@ -83,12 +82,12 @@ pub struct Flushed {
 /// The work of the flush helper: data first, then the record that claims it.
 #[must_use]
 pub fn flush(mut job: FlushJob) -> Flushed {
-    let save = || {
+    let mut save = || {
         job.files.iter().try_for_each(Unflushed::sync_data)?;
         job.record.files = stamps(&job.root, &job.layout);
         folders::save_atomically(&job.path, &job.record.to_bytes())
     };
-    let error = (save)().err().map(|error| error.to_string());
+    let error = save().err().map(|error| error.to_string());
     Flushed { swarm: job.swarm, error }
 }
 

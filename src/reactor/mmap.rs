@@ -24,9 +24,10 @@ use std::sync::Arc;
 
 /// Bytes mapped at once unless said otherwise.
 pub const DEFAULT_BUDGET: usize = 16 * 1024 * 1024;
-/// Bytes of the smallest and the largest window: smaller ones are mapped too often (a map costs
-/// 5 us), larger ones make the budget coarse.
-const WINDOW_BYTES: (usize, usize) = (1024 * 1024, 4 * 1024 * 1024);
+/// Bytes of the smallest and the largest window. From 2 MiB on, the system maps large folios of the
+/// page cache whole: receiving into windows of 1 MiB takes 4 s/GiB on ext4, of 2 MiB 0.7 s/GiB,
+/// because every 4 KiB of them faults by itself. Larger ones make the budget coarse.
+const WINDOW_BYTES: (usize, usize) = (2 * 1024 * 1024, 4 * 1024 * 1024);
 /// Descriptors held for content.
 const OPEN_MAX: usize = 64;
 /// Bytes read ahead at once for requests, unless the pieces are smaller.
@@ -120,8 +121,8 @@ impl Storage {
     #[must_use]
     pub fn new(budget_bytes: usize) -> Self {
         let (least, most) = WINDOW_BYTES;
-        // 16 windows at least, so that each of a few connections can have one of its own.
-        let window_bytes = (budget_bytes / 16 + 1).next_power_of_two() / 2;
+        // Eight windows at least, so that each of a few connections can have one of its own.
+        let window_bytes = (budget_bytes / 8 + 1).next_power_of_two() / 2;
         Self::with_windows(budget_bytes, window_bytes.clamp(least, most))
     }
 
@@ -304,9 +305,13 @@ impl Storage {
                     self.read_ahead(swarm, offset, 2 * window_bytes);
                 }
                 let map = self.map(&key)?;
+                // Only hints: without them the map works as well.
                 if sequential {
-                    // Only a hint: without it the map works as well.
                     let _ = map.advise(Advice::Sequential);
+                } else if self.is_writable(swarm) && map.len() < WINDOW_BYTES.0 {
+                    // Every page of a short window faults by itself: without read-around that
+                    // was measured to cost a quarter less on ext4.
+                    let _ = map.advise(Advice::Random);
                 }
                 self.windows.insert(key, map, sequential)
             }
@@ -450,6 +455,10 @@ impl Storage {
     fn short(&self, swarm: SwarmId, index: u32) -> StoreError {
         let path = self.path(swarm, index);
         StoreError(format!("{} is shorter than the torrent says", folders::shown(&path)))
+    }
+
+    fn is_writable(&self, swarm: SwarmId) -> bool {
+        self.contents.get(&swarm).is_some_and(|content| content.writable)
     }
 
     fn path(&self, swarm: SwarmId, index: u32) -> PathBuf {

@@ -1,0 +1,230 @@
+//! The main form: share what is complete, download what is not, until told to stop.
+
+use super::cli::{Network, Run};
+use super::logging;
+use super::progress::Progress;
+use super::Failure;
+use crate::proto::output::Event;
+use crate::proto::peer::Config;
+use crate::reactor::contents::Places;
+use crate::reactor::engine::{Options, Reactor};
+use crate::reactor::folders::{self, shown};
+use crate::reactor::signals::Signal;
+use crate::reactor::sockets;
+use crate::units::id::PeerId;
+use crate::units::rng::Rng;
+use crate::units::time::Duration;
+use crate::wire::address::{HostPort, PORT_DEFAULT};
+use std::path::{Path, PathBuf};
+
+/// BEP 20: two letters and four digits.
+const PEER_ID_PREFIX: &[u8; 8] = b"-RP0100-";
+
+/// Runs until a signal, or until complete where that was asked for. Returns the exit code.
+///
+/// # Errors
+/// When the port is in use, or a folder cannot be used.
+pub fn run(run: &Run) -> Result<u8, Failure> {
+    start_log(&run.network)?;
+    for folder in [&run.torrents, &run.shareable] {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Failure::Failed(format!("{}: {error}", shown(folder))))?;
+    }
+    let state = run.network.state.clone().unwrap_or_else(|| run.torrents.join(".reactor-peer"));
+    let mut session = Session::open(&run.network, &run.shareable, state, Some(&run.torrents))?;
+    session.introduce(&run.torrents, &run.shareable);
+    let done_when_complete = run.network.exit_when_complete;
+    session.serve(&mut |reactor| done_when_complete && reactor.is_complete())
+}
+
+/// The log as the user wants it.
+pub(super) fn start_log(network: &Network) -> Result<(), Failure> {
+    logging::start(network.log_level, network.log_file.as_deref()).map_err(|error| {
+        let file = network.log_file.as_deref().map(shown).unwrap_or_default();
+        Failure::Failed(format!("cannot log to {file}: {error}"))
+    })
+}
+
+/// A reactor at work, with its display.
+pub(super) struct Session {
+    pub(super) reactor: Reactor,
+    progress: Progress,
+    network: Network,
+    /// Other processes must not use the same records.
+    _lock: folders::StateLock,
+}
+
+impl Session {
+    /// Listens and names the known hosts.
+    pub(super) fn open(
+        network: &Network,
+        shareable: &Path,
+        state: PathBuf,
+        torrents: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let hosts = known_hosts(network)?;
+        let lock = folders::lock_state(&state).map_err(Failure::Failed)?;
+        let seed = seed()?;
+        let peer_id = peer_id(&state, seed);
+        let config = Config {
+            peer_id,
+            listen_port: network.listen,
+            max_conns: network.max_conns,
+            any_client_port: network.client_ports_any,
+            max_inbound: network.max_inbound,
+            seed_dials: network.seed_dials,
+            upload_slots: network.upload_slots,
+            own_addresses: sockets::own_addresses(network.bind),
+        };
+        let options = Options {
+            config,
+            bind: network.bind,
+            torrents: torrents.map(Path::to_owned),
+            places: Places { shareable: shareable.to_owned(), state, peer_id },
+        };
+        let port = network.listen;
+        let mut reactor = Reactor::new(options, seed).map_err(|error| {
+            let why = sockets::words(&error);
+            Failure::CannotListen(format!(
+                "cannot listen on port {port}: {why}; use --listen PORT, or stop the program that has it"
+            ))
+        })?;
+        hosts.into_iter().for_each(|host| reactor.add_host(host));
+        for ip in sockets::own_addresses(network.bind) {
+            log::info!("listening on {}", std::net::SocketAddr::new(ip, port));
+        }
+        let progress = Progress::new(network.quiet);
+        Ok(Self { reactor, progress, network: network.clone(), _lock: lock })
+    }
+
+    /// Turns until `done` or a signal; then says stopped, flushes and saves.
+    pub(super) fn serve(
+        &mut self,
+        done: &mut dyn FnMut(&Reactor) -> bool,
+    ) -> Result<u8, Failure> {
+        let mut stopped_by = None;
+        loop {
+            let pause = Duration::min(self.progress.pause(), Duration::from_secs(3600));
+            self.reactor
+                .turn(pause)
+                .map_err(|error| Failure::Failed(format!("poll: {error}")))?;
+            let mut changed = false;
+            while let Some(event) = self.reactor.poll_event() {
+                changed |= matches!(event, Event::StatusChanged(..) | Event::Completed(_));
+            }
+            while let Some(signal) = self.reactor.poll_signal() {
+                match signal {
+                    Signal::Rescan => self.reactor.rescan(),
+                    Signal::Status => {
+                        let reports = self.reports();
+                        self.progress.show_all(&reports);
+                    }
+                    Signal::Stop(_) if stopped_by.is_none() => {
+                        stopped_by = Some(signal);
+                        self.progress.clear();
+                        log::info!("stopping; once more to stop at once");
+                        self.reactor.stop();
+                    }
+                    Signal::Stop(number) => {
+                        return Ok(128u8.saturating_add(u8::try_from(number).unwrap_or(0)));
+                    }
+                }
+            }
+            if stopped_by.is_none() && done(&self.reactor) {
+                stopped_by = Some(Signal::Status);
+                self.progress.clear();
+                self.reactor.stop();
+            }
+            if self.reactor.is_stopped() {
+                break;
+            }
+            if stopped_by.is_none() && (changed || self.progress.is_due()) {
+                let reports = self.reports();
+                self.progress.show(&reports);
+            }
+        }
+        let complete = self.reports().iter().all(|report| report.have == report.length);
+        let unfinished = self.network.exit_when_complete && !complete;
+        Ok(if unfinished { 7 } else { 0 })
+    }
+
+    fn reports(&mut self) -> Vec<crate::proto::swarm::Report> {
+        let now = self.reactor.now();
+        self.reactor.peer().report(now)
+    }
+
+    /// Says what is shared, at which address, and how others get it.
+    fn introduce(&self, torrents: &Path, shareable: &Path) {
+        let port = self.network.listen;
+        let ips = sockets::own_addresses(self.network.bind);
+        let Some(ip) = ips.first() else { return };
+        let here = std::net::SocketAddr::new(*ip, port);
+        let (first, last) = (port.saturating_add(1), port.saturating_add(self.network.max_conns));
+        log::info!("reactor-peer {}: client, server and tracker", env!("CARGO_PKG_VERSION"));
+        if !self.network.client_ports_any {
+            log::info!("client ports {first} to {last}; tracker http://{here}/announce");
+        }
+        log::info!("torrents in {}, content in {}", shown(torrents), shown(shareable));
+        let Some(sample) = first_torrent(torrents) else {
+            log::info!("no torrents yet: put a .torrent file into {}", shown(torrents));
+            return;
+        };
+        let program = std::env::args().next().unwrap_or_else(|| "reactor-peer".to_owned());
+        let other_port = last.saturating_add(1);
+        log::info!(
+            "to get it in a second terminal: {program} get {} --listen {other_port} --peer {here} --output downloads",
+            shown(&sample)
+        );
+        log::info!("to get it on another host, with the .torrent copied there: reactor-peer get {} --peer {here} --output downloads",
+            sample.file_name().map(|name| shown(Path::new(name))).unwrap_or_default());
+    }
+}
+
+fn first_torrent(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|e| e == "torrent"));
+    paths.sort();
+    paths.into_iter().next_back()
+}
+
+/// The hosts of `--peer` and `--peers-file`. A bad one is an error: the user meant something.
+fn known_hosts(network: &Network) -> Result<Vec<HostPort>, Failure> {
+    let mut texts = network.peers.clone();
+    if let Some(path) = &network.peers_file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::Refused(format!("{}: {error}", shown(path))))?;
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or("").trim());
+        texts.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+    }
+    let parse = |text: &String| {
+        HostPort::parse(text, PORT_DEFAULT)
+            .map_err(|error| Failure::Refused(format!("peer {}: {error}", text.escape_debug())))
+    };
+    texts.iter().map(parse).collect()
+}
+
+fn seed() -> Result<u64, Failure> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::Failed(format!("no random numbers: {error}")))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// The same name as in the last run, so that trackers and peers know us again.
+fn peer_id(state: &Path, seed: u64) -> PeerId {
+    let path = state.join("peer-id");
+    let kept = std::fs::read(&path).ok().and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
+    if let Some(id) = kept.filter(|id| id.starts_with(PEER_ID_PREFIX)) {
+        return PeerId(id);
+    }
+    let mut id = [0; 20];
+    id[..8].copy_from_slice(PEER_ID_PREFIX);
+    let mut rng = Rng::new(seed ^ 0x7065_6572);
+    let letters = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    id[8..].fill_with(|| letters[rng.index(letters.len())]);
+    if let Err(error) = folders::save_atomically(&path, &id) {
+        log::warn!("{}: {error}", shown(&path));
+    }
+    PeerId(id)
+}

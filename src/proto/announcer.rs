@@ -657,7 +657,7 @@ mod tests {
     #[test]
     fn a_tier_is_shuffled_and_a_long_list_is_cut() {
         let tier: Vec<_> = (0..200).map(|i| format!("http://t{i}.a/")).collect();
-        let (a, _) = Announcer::new(None, &[tier.clone()], &mut Rng::new(1));
+        let (a, _) = Announcer::new(None, core::slice::from_ref(&tier), &mut Rng::new(1));
         let (b, _) = Announcer::new(None, &[tier], &mut Rng::new(2));
         let order =
             |a: &Announcer| a.tiers[0].iter().map(|t| t.announce.url.clone()).collect::<Vec<_>>();

@@ -47,7 +47,6 @@ pub fn set_foot(text: &str) {
 fn config() -> Config {
     let mut config = ConfigBuilder::new();
     config
-        .set_time_format_custom(format_description!("[hour]:[minute]:[second]"))
         .set_thread_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off);

@@ -169,7 +169,7 @@ proptest! {
         for bytes in [&bytes[..], &bytes[..cut % bytes.len()]] {
             if let Ok(metainfo) = Metainfo::parse(bytes) {
                 prop_assert!(!metainfo.name.contains('/') && !metainfo.files.is_empty());
-                metainfo.geometry.pieces().for_each(|piece| { metainfo.piece_hash(piece); });
+                prop_assert!(metainfo.geometry.pieces().all(|piece| metainfo.piece_hash(piece).len() == 20));
             }
         }
     }

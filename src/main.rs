@@ -1,54 +1,55 @@
 //! Parses, runs, prints one error line, picks the exit code.
 
-use reactor_peer::app::cli::{self, Command};
-use reactor_peer::app::{self, Failure};
-use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-/// Exit code of a command line that makes no sense.
-const USAGE: u8 = 2;
+use reactor_peer::app::cli::{self, Command};
+use reactor_peer::app::create::Request;
+use reactor_peer::app::{check, create, get, run, show, Failure, DONE};
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let outcome = match cli::parse(&args) {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let done = match cli::parse(&args) {
         Ok(command) => obey(command),
-        Err(error) => {
-            eprintln!("reactor-peer: {error}");
-            return USAGE.into();
-        }
+        Err(error) => Err(Failure::Refused(format!("{error} (--help tells more)"))),
     };
-    match outcome {
-        Ok(code) => code.into(),
-        Err(Failure::StdoutClosed) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("reactor-peer: {failure}");
-            failure.code().into()
+    ExitCode::from(done.unwrap_or_else(|failure| {
+        if failure != Failure::StdoutClosed {
+            // Nobody is left to tell where stderr is closed too.
+            let _ = writeln!(io::stderr(), "reactor-peer: {failure}");
         }
-    }
+        failure.code()
+    }))
 }
 
 fn obey(command: Command) -> Result<u8, Failure> {
-    let mut out = std::io::stdout().lock();
+    let out = &mut BufWriter::new(io::stdout().lock());
     match command {
-        Command::Run(run) => app::run::run(&run),
-        Command::Get { torrent, output, network } => app::get::get(&torrent, &output, &network),
-        Command::Show { file, json, piece } => app::show::show(&mut out, &file, json, piece),
-        Command::Create { path, announces, piece_length, private, comment, output } => {
-            let wishes = app::create::Wishes { announces, piece_length, private, comment, output };
-            app::create::create(&mut out, &path, &wishes)
-        }
-        Command::SetAnnounce { file, addresses } => {
-            app::create::set_announce(&mut out, &file, &addresses)
-        }
-        Command::Check { file, shareable } => app::check::check(&mut out, &file, &shareable),
         Command::Help(text) => {
-            out.write_all(text.as_bytes())?;
-            Ok(app::DONE)
+            write!(out, "{text}")?;
+            out.flush()?;
+            Ok(DONE)
         }
         Command::Version => {
-            writeln!(out, "reactor-peer {}", env!("CARGO_PKG_VERSION"))?;
-            Ok(app::DONE)
+            writeln!(out, concat!("reactor-peer ", env!("CARGO_PKG_VERSION")))?;
+            out.flush()?;
+            Ok(DONE)
         }
+        Command::Show { file, json, piece } => show::show(&file, json, piece, out),
+        Command::Create { path, announces, piece_length, private, comment, output } => {
+            let request = Request {
+                path: &path,
+                announces: &announces,
+                piece_length,
+                private,
+                comment: comment.as_deref(),
+                output: output.as_deref(),
+            };
+            create::create(&request, out)
+        }
+        Command::SetAnnounce { file, addresses } => create::set_announce(&file, &addresses, out),
+        Command::Check { file, shareable } => check::check(&file, &shareable, out),
+        Command::Get { torrent, output, network } => get::get(&torrent, &output, &network),
+        Command::Run(wishes) => run::run(&wishes),
     }
 }

@@ -2,8 +2,8 @@
 
 use log::LevelFilter;
 use simplelog::{
-    format_description, ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger,
-    TermLogger, TerminalMode, WriteLogger,
+    ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger, TermLogger, TerminalMode,
+    WriteLogger,
 };
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};

@@ -3,6 +3,10 @@
 pub mod check;
 pub mod cli;
 pub mod create;
+pub mod get;
+pub mod logging;
+pub mod progress;
+pub mod run;
 pub mod show;
 pub mod text;
 
@@ -19,6 +23,8 @@ pub const DONE: u8 = 0;
 /// Why a command did not do what it was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
+    /// The listening port cannot be had, for this reason in one line.
+    CannotListen(String),
     /// Nobody reads the results any more, as behind `head`: a quiet end.
     StdoutClosed,
     /// It failed, for this reason in one line.
@@ -35,6 +41,7 @@ impl Failure {
             Self::StdoutClosed => DONE,
             Self::Failed(_) => 1,
             Self::Refused(_) => 2,
+            Self::CannotListen(_) => 4,
         }
     }
 }
@@ -43,7 +50,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StdoutClosed => f.write_str("standard output is closed"),
-            Self::Failed(line) | Self::Refused(line) => f.write_str(line),
+            Self::CannotListen(line) | Self::Failed(line) | Self::Refused(line) => {
+                f.write_str(line)
+            }
         }
     }
 }

@@ -183,13 +183,12 @@ fn normalise(args: &[&str]) -> Result<Words, UsageError> {
             help |= matches!(name, "-h" | "--help");
             version |= matches!(name, "-V" | "--version");
             options.push(name.to_string());
+            let bad = |what| Err(UsageError(format!("{}: {what}", escape(arg))));
             match (takes_value(&flags, name), value) {
+                (None, _) => return bad("no such option"),
                 (Some(true), _) => options.extend(value.or_else(|| args.next()).map(String::from)),
-                (_, None) => {}
-                (known, Some(_)) => {
-                    let what = if known.is_none() { "no such option" } else { "it takes no value" };
-                    return Err(UsageError(format!("{}: {what}", escape(arg))));
-                }
+                (Some(false), Some(_)) => return bad("it takes no value"),
+                (Some(false), None) => {}
             }
         } else if command.is_none() && positional.is_empty() {
             let known: Vec<_> = info.commands.iter().map(|sub| sub.name).collect();
@@ -227,6 +226,9 @@ fn split_option(arg: &str) -> (&str, Option<&str>) {
 
 /// Whether the option of that name takes a value; `None` if no command has it.
 fn takes_value(flags: &[&FlagInfo<'_>], name: &str) -> Option<bool> {
+    if matches!(name, "-h" | "--help") {
+        return Some(false);
+    }
     let short = name.strip_prefix('-').and_then(|rest| rest.chars().next());
     let flag = flags.iter().find(|flag| {
         flag.long == name

@@ -1,3 +1,55 @@
 //! Parses, runs, prints one error line, picks the exit code.
 
-fn main() {}
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use reactor_peer::app::cli::{self, Command};
+use reactor_peer::app::create::Request;
+use reactor_peer::app::{check, create, get, run, show, Failure, DONE};
+
+fn main() -> ExitCode {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let done = match cli::parse(&args) {
+        Ok(command) => obey(command),
+        Err(error) => Err(Failure::Refused(format!("{error} (--help tells more)"))),
+    };
+    ExitCode::from(done.unwrap_or_else(|failure| {
+        if failure != Failure::StdoutClosed {
+            // Nobody is left to tell where stderr is closed too.
+            let _ = writeln!(io::stderr(), "reactor-peer: {failure}");
+        }
+        failure.code()
+    }))
+}
+
+fn obey(command: Command) -> Result<u8, Failure> {
+    let out = &mut BufWriter::new(io::stdout().lock());
+    match command {
+        Command::Help(text) => {
+            write!(out, "{text}")?;
+            out.flush()?;
+            Ok(DONE)
+        }
+        Command::Version => {
+            writeln!(out, concat!("reactor-peer ", env!("CARGO_PKG_VERSION")))?;
+            out.flush()?;
+            Ok(DONE)
+        }
+        Command::Show { file, json, piece } => show::show(&file, json, piece, out),
+        Command::Create { path, announces, piece_length, private, comment, output } => {
+            let request = Request {
+                path: &path,
+                announces: &announces,
+                piece_length,
+                private,
+                comment: comment.as_deref(),
+                output: output.as_deref(),
+            };
+            create::create(&request, out)
+        }
+        Command::SetAnnounce { file, addresses } => create::set_announce(&file, &addresses, out),
+        Command::Check { file, shareable } => check::check(&file, &shareable, out),
+        Command::Get { torrent, output, network } => get::get(&torrent, &output, &network),
+        Command::Run(wishes) => run::run(&wishes),
+    }
+}

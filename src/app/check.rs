@@ -1,15 +1,47 @@
 //! `check`: whether the content of a torrent is complete.
 
+use super::{read_torrent, Failure, DONE};
 use crate::proto::store::StoreError;
-use crate::reactor::folders::{self, Layout, Open};
+use crate::reactor::contents::layout_of;
+use crate::reactor::folders::{self, Layout, Located, Open};
 use crate::reactor::hash::{HashQueue, Job, Kind};
 use crate::reactor::mmap::{Storage, DEFAULT_BUDGET};
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::PieceIndex;
 use crate::units::id::SwarmId;
 use crate::units::limits::HASH_SLICE_BYTES;
-use std::io;
+use crate::wire::metainfo::Metainfo;
+use std::io::{self, Write};
 use std::path::Path;
+
+/// Exit code: something is missing.
+const NOT_COMPLETE: u8 = 1;
+
+/// Verifies the content of the .torrent `file` in the folder `shareable` and says what is there.
+/// Returns the exit code: 0 complete, 1 not.
+///
+/// # Errors
+/// When the torrent is bad, or a file may not be read.
+pub fn check(file: &Path, shareable: &Path, out: &mut dyn Write) -> Result<u8, Failure> {
+    let refused = |error: &dyn std::fmt::Display| {
+        Failure::Refused(format!("{}: {error}", super::text::path(file)))
+    };
+    let metainfo = Metainfo::parse(&read_torrent(file)?).map_err(|error| refused(&error))?;
+    let layout = layout_of(&metainfo);
+    let root = match folders::locate(shareable, &layout) {
+        Located::Complete(root) | Located::Differs(root) | Located::Partial(root) => root,
+        Located::Absent => folders::final_path(shareable, &layout),
+    };
+    let good = check_content(&layout, &root, &|piece| metainfo.piece_hash(piece))
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let complete =
+        good.is_full() && matches!(folders::locate(shareable, &layout), Located::Complete(_));
+    let verdict = if complete { "complete" } else { "not complete" };
+    let (count, total) = (good.count(), good.len());
+    writeln!(out, "{}  {verdict}: {count} of {total} pieces are good", metainfo.name)?;
+    out.flush()?;
+    Ok(if complete { DONE } else { NOT_COMPLETE })
+}
 
 /// Pieces handed to the queue at once: a torrent may have two million.
 const PIECES_A_TURN: usize = 64;
@@ -116,7 +148,7 @@ mod tests {
         let root = folder.path().join("name");
         let found = || check_content(&layout, &root, &expected).unwrap().iter().collect();
         let nothing: Vec<u32> = found();
-        assert_eq!(nothing, []);
+        assert!(nothing.is_empty());
         fs::create_dir_all(root.join("1/2/3/4")).unwrap();
         fs::write(root.join("b"), &content[40_000..75_000]).unwrap();
         let short: Vec<u32> = found();

@@ -1,1 +1,555 @@
 //! The command line as checked values.
+//!
+//! argh does the reading and the help; [`normalise`] first gives it what it cannot read itself:
+//! `--option=value`, `-o5`, options before the command. Every number is checked here, in words.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
+use log::LevelFilter;
+
+use crate::units::limits::PIECE_BYTES_MAX;
+use crate::wire::metainfo::text::escape;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Run the peer.
+    Run(Run),
+    /// Download one torrent and exit.
+    Get {
+        /// The .torrent file.
+        torrent: String,
+        /// Folder to put the content in.
+        output: PathBuf,
+        /// How to reach others.
+        network: Network,
+    },
+    /// Print what a .torrent says.
+    Show {
+        /// The .torrent file.
+        file: PathBuf,
+        /// For programs.
+        json: bool,
+        /// A piece whose hash is asked for.
+        piece: Option<u32>,
+    },
+    /// Make a .torrent.
+    Create {
+        /// File or folder to share.
+        path: PathBuf,
+        /// Trackers, each a tier.
+        announces: Vec<String>,
+        /// Bytes of a piece, if not chosen by the length.
+        piece_length: Option<u32>,
+        /// Peers from the trackers only.
+        private: bool,
+        /// A note.
+        comment: Option<String>,
+        /// Where to write it, if not beside.
+        output: Option<PathBuf>,
+    },
+    /// Give a .torrent other trackers.
+    SetAnnounce {
+        /// The .torrent file.
+        file: PathBuf,
+        /// Trackers, at least one.
+        addresses: Vec<String>,
+    },
+    /// Verify content against a .torrent.
+    Check {
+        /// The .torrent file.
+        file: PathBuf,
+        /// Folder that holds the content.
+        shareable: PathBuf,
+    },
+    /// Print this text.
+    Help(String),
+    /// Print the version.
+    Version,
+}
+
+/// Values of the main form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// How to reach others.
+    pub network: Network,
+    /// Folder of .torrent files.
+    pub torrents: PathBuf,
+    /// Folder of the content.
+    pub shareable: PathBuf,
+}
+
+/// How a peer reaches others, and what it says meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The one listening port, 1 to 65535.
+    pub listen: u16,
+    /// Most client sockets, at least 1. Unless `client_ports_any` their ports are the
+    /// `max_conns` after `listen`, all below 65536.
+    pub max_conns: u16,
+    /// The one local address to use.
+    pub bind: Option<IpAddr>,
+    /// Where the records are kept, if not below the torrents folder.
+    pub state: Option<PathBuf>,
+    /// Known hosts as written.
+    pub peers: Vec<String>,
+    /// A file of known hosts.
+    pub peers_file: Option<PathBuf>,
+    /// Let the system choose the client ports.
+    pub client_ports_any: bool,
+    /// Most accepted connections, at least 1.
+    pub max_inbound: usize,
+    /// Dial also for swarms that are complete here.
+    pub seed_dials: bool,
+    /// Remote ends served at once, at least 1.
+    pub upload_slots: usize,
+    /// Bytes a second sent at most. No option sets it yet.
+    pub max_up: Option<u64>,
+    /// Bytes a second received at most. No option sets it yet.
+    pub max_down: Option<u64>,
+    /// End when every torrent is complete.
+    pub exit_when_complete: bool,
+    /// No progress display.
+    pub quiet: bool,
+    /// What is logged.
+    pub log_level: LevelFilter,
+    /// Log into this file as well.
+    pub log_file: Option<PathBuf>,
+}
+
+/// Why the command line makes no sense, in one line. The exit code is 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(pub String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Reads the arguments, the program's own name left out.
+///
+/// # Errors
+/// [`UsageError`] with what is wrong.
+pub fn parse(args: &[OsString]) -> Result<Command, UsageError> {
+    let args = args.iter().map(|arg| {
+        let lossy = || escape(&arg.to_string_lossy());
+        arg.to_str().ok_or_else(|| UsageError(format!("argument '{}' is not UTF-8", lossy())))
+    });
+    let Words { line, version } = normalise(&args.collect::<Result<Vec<_>, _>>()?)?;
+    if version {
+        return Ok(Command::Version);
+    }
+    let line: Vec<&str> = line.iter().map(String::as_str).collect();
+    match Args::from_args(&["reactor-peer"], &line) {
+        Ok(args) => args.into_command(),
+        Err(early) if early.status.is_ok() => Ok(Command::Help(early.output)),
+        Err(early) => Err(UsageError(one_line(&early.output))),
+    }
+}
+
+/// argh's reasons have several lines; the help is offered once, by `main`.
+fn one_line(output: &str) -> String {
+    let lines = output.lines().map(str::trim).filter(|line| !line.is_empty());
+    escape(&lines.collect::<Vec<_>>().join(" "))
+}
+
+/// Arguments in the order and form that argh reads.
+struct Words {
+    /// The command, then options and their values, then `--` and the positional arguments.
+    line: Vec<String>,
+    version: bool,
+}
+
+fn normalise(args: &[&str]) -> Result<Words, UsageError> {
+    let info = Args::get_args_info();
+    let flags: Vec<&FlagInfo<'_>> =
+        info.commands.iter().flat_map(|sub| sub.command.flags).chain(info.flags).collect();
+    let (mut command, mut options, mut positional) = (None, Vec::new(), Vec::new());
+    let (mut help, mut version) = (false, false);
+    let mut args = args.iter().copied();
+    while let Some(arg) = args.next() {
+        if arg == "--" {
+            positional.extend(args.by_ref().map(String::from));
+        } else if arg.starts_with('-') && arg.len() > 1 {
+            let (name, value) = split_option(arg);
+            help |= matches!(name, "-h" | "--help");
+            version |= matches!(name, "-V" | "--version");
+            options.push(name.to_string());
+            let bad = |what| Err(UsageError(format!("{}: {what}", escape(arg))));
+            match (takes_value(&flags, name), value) {
+                (None, _) => return bad("no such option"),
+                (Some(true), _) => options.extend(value.or_else(|| args.next()).map(String::from)),
+                (Some(false), Some(_)) => return bad("it takes no value"),
+                (Some(false), None) => {}
+            }
+        } else if command.is_none() && positional.is_empty() {
+            let known: Vec<_> = info.commands.iter().map(|sub| sub.name).collect();
+            if !known.contains(&arg) {
+                let (arg, known) = (escape(arg), known.join(", "));
+                return Err(UsageError(format!("no command '{arg}'; there are: {known}")));
+            }
+            command = Some(arg.to_string());
+        } else {
+            positional.push(arg.to_string());
+        }
+    }
+    let mut line = Vec::from_iter(command);
+    if help {
+        line.push("--help".into());
+        return Ok(Words { line, version: false });
+    }
+    line.append(&mut options);
+    if !positional.is_empty() {
+        line.push("--".into());
+        line.append(&mut positional);
+    }
+    Ok(Words { line, version })
+}
+
+/// `--name=value` and `-nvalue` in their two parts.
+fn split_option(arg: &str) -> (&str, Option<&str>) {
+    if arg.starts_with("--") {
+        return arg.split_once('=').map_or((arg, None), |(name, value)| (name, Some(value)));
+    }
+    let end = arg.chars().take(2).map(char::len_utf8).sum();
+    let (name, value) = arg.split_at(end);
+    (name, Some(value).filter(|value| !value.is_empty()))
+}
+
+/// Whether the option of that name takes a value; `None` if no command has it.
+fn takes_value(flags: &[&FlagInfo<'_>], name: &str) -> Option<bool> {
+    if matches!(name, "-h" | "--help") {
+        return Some(false);
+    }
+    let short = name.strip_prefix('-').and_then(|rest| rest.chars().next());
+    let flag = flags.iter().find(|flag| {
+        flag.long == name
+            || (!name.starts_with("--") && flag.short.is_some() && flag.short == short)
+    })?;
+    Some(matches!(flag.kind, FlagInfoKind::Option { .. }))
+}
+
+/// A struct for argh with the options of [`Network`] before its own.
+macro_rules! with_network {
+    ($(#[$meta:meta])* struct $name:ident { $($own:tt)* }) => {
+        $(#[$meta])*
+        struct $name {
+            /// the listening port, which is also the tracker's (default 5000)
+            #[argh(option, short = 'l', default = "5000", from_str_fn(port), arg_name = "PORT")]
+            listen: u16,
+            /// most client sockets; they use the ports after the listening one, 5001-5006 by
+            /// default (default 6)
+            #[argh(option, short = 'm', default = "6", from_str_fn(count), arg_name = "N")]
+            max_conns: u16,
+            /// listen on and dial from this local address only
+            #[argh(option, from_str_fn(address), arg_name = "ADDR")]
+            bind: Option<IpAddr>,
+            /// folder for resume records (default TORRENTS/.reactor-peer)
+            #[argh(option, arg_name = "DIR")]
+            state: Option<PathBuf>,
+            /// a host to connect to, and again whenever it is lost: HOST, HOST:PORT, IP/PORT or
+            /// [IPV6]:PORT; may be given several times (default port 5000)
+            #[argh(option, short = 'p', arg_name = "ADDR")]
+            peer: Vec<String>,
+            /// a file of such hosts, one a line, with # before comments
+            #[argh(option, arg_name = "FILE")]
+            peers_file: Option<PathBuf>,
+            /// local ports of client sockets: range (those after the listening port) or any
+            /// (default range)
+            #[argh(option, default = "false", from_str_fn(client_ports), arg_name = "range|any")]
+            client_ports: bool,
+            /// most accepted connections (default 100)
+            #[argh(option, default = "100", from_str_fn(count), arg_name = "N")]
+            max_inbound: u16,
+            /// dial also for torrents that are complete here; a seeder dials only hosts named by
+            /// --peer and --peers-file otherwise
+            #[argh(switch)]
+            seed_dials: bool,
+            /// peers served at once in each torrent (default 4)
+            #[argh(option, default = "4", from_str_fn(count), arg_name = "N")]
+            upload_slots: u16,
+            /// local discovery is not built yet; accepted so that scripts keep working
+            #[argh(switch)]
+            #[allow(dead_code)]
+            no_lsd: bool,
+            /// the DHT is not built yet; accepted so that scripts keep working
+            #[argh(switch)]
+            #[allow(dead_code)]
+            no_dht: bool,
+            /// peer exchange is not built yet; accepted so that scripts keep working
+            #[argh(switch)]
+            #[allow(dead_code)]
+            no_pex: bool,
+            /// no progress display
+            #[argh(switch, short = 'q')]
+            quiet: bool,
+            /// off, error, warn, info or debug (default info)
+            #[argh(option, default = "LevelFilter::Info", from_str_fn(log_level), arg_name = "LEVEL")]
+            log_level: LevelFilter,
+            /// log into this file as well
+            #[argh(option, arg_name = "FILE")]
+            log_file: Option<PathBuf>,
+            $($own)*
+        }
+
+        impl $name {
+            fn network(&mut self, exit_when_complete: bool) -> Result<Network, UsageError> {
+                let (listen, max_conns) = (self.listen, self.max_conns);
+                if !self.client_ports && listen.checked_add(max_conns).is_none() {
+                    return Err(UsageError(format!(
+                        "there are no {max_conns} client ports after port {listen}: take a lower \
+                         --listen, a lower --max-conns, or --client-ports any"
+                    )));
+                }
+                Ok(Network {
+                    listen,
+                    max_conns,
+                    bind: self.bind,
+                    state: self.state.take(),
+                    peers: std::mem::take(&mut self.peer),
+                    peers_file: self.peers_file.take(),
+                    client_ports_any: self.client_ports,
+                    max_inbound: self.max_inbound.into(),
+                    seed_dials: self.seed_dials,
+                    upload_slots: self.upload_slots.into(),
+                    max_up: None,
+                    max_down: None,
+                    exit_when_complete,
+                    quiet: self.quiet,
+                    log_level: self.log_level,
+                    log_file: self.log_file.take(),
+                })
+            }
+        }
+    };
+}
+
+with_network! {
+    /// A BitTorrent peer: client, server and tracker in one process. Without a command it shares
+    /// what the torrents folder names: what is complete in the shareable folder is served, the
+    /// rest is downloaded into it.
+    #[derive(FromArgs, ArgsInfo)]
+    #[argh(
+        help_triggers("-h", "--help"),
+        example = "{command_name} --listen 5000 --max-conns 6",
+        example = "{command_name} create age.txt --announce 10.0.0.248",
+        note = "Options may stand before or after the command, as --option VALUE or --option=VALUE.",
+        error_code(0, "done"),
+        error_code(1, "not complete, or failed"),
+        error_code(2, "the command line or the torrent is no good"),
+        error_code(3, "nobody has it"),
+        error_code(4, "cannot listen"),
+        error_code(7, "stopped before complete")
+    )]
+    struct Args {
+        /// folder of .torrent files (default torrents)
+        #[argh(option, default = "PathBuf::from(\"torrents\")", arg_name = "DIR")]
+        torrents: PathBuf,
+        /// folder of the content (default shareable)
+        #[argh(option, default = "PathBuf::from(\"shareable\")", arg_name = "DIR")]
+        shareable: PathBuf,
+        /// end as soon as every torrent is complete
+        #[argh(switch)]
+        exit_when_complete: bool,
+        /// print the version
+        #[argh(switch, short = 'V')]
+        #[allow(dead_code)]
+        version: bool,
+        #[argh(subcommand)]
+        command: Option<Sub>,
+    }
+}
+
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand)]
+enum Sub {
+    Get(GetArgs),
+    Show(ShowArgs),
+    Create(CreateArgs),
+    SetAnnounce(SetAnnounceArgs),
+    Check(CheckArgs),
+}
+
+with_network! {
+    /// Download one torrent, verify it, and exit.
+    #[derive(FromArgs, ArgsInfo)]
+    #[argh(subcommand, name = "get", help_triggers("-h", "--help"))]
+    struct GetArgs {
+        /// folder to put the content in (default: the current one)
+        #[argh(option, short = 'o', default = "PathBuf::from(\".\")", arg_name = "DIR")]
+        output: PathBuf,
+        /// the .torrent file
+        #[argh(positional, arg_name = "TORRENT")]
+        torrent: String,
+    }
+}
+
+/// Print everything a .torrent says.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
+struct ShowArgs {
+    /// one JSON object, for programs
+    #[argh(switch)]
+    json: bool,
+    /// also the SHA-1 of the piece with this index; the first is 0
+    #[argh(option, from_str_fn(index), arg_name = "N")]
+    piece: Option<u32>,
+    /// the .torrent file
+    #[argh(positional, arg_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Make a .torrent for a file or a folder; the same content gives the same bytes.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    subcommand,
+    name = "create",
+    help_triggers("-h", "--help"),
+    note = "In a folder these are left out: names that begin with a dot, Thumbs.db, desktop.ini, \
+            names that end in .part, symbolic links, and what is neither a file nor a folder."
+)]
+struct CreateArgs {
+    /// a tracker: URL, or IP or IP:PORT of a peer; may be given several times, each is a tier
+    #[argh(option, short = 'a', arg_name = "ADDR")]
+    announce: Vec<String>,
+    /// bytes of a piece, or 256K or 1M (default: a power of two chosen by the length)
+    #[argh(option, from_str_fn(piece_length), arg_name = "N")]
+    piece_length: Option<u32>,
+    /// peers shall come from the trackers only
+    #[argh(switch)]
+    private: bool,
+    /// a note for people
+    #[argh(option, arg_name = "TEXT")]
+    comment: Option<String>,
+    /// the file to write (default: NAME.torrent in the current folder)
+    #[argh(option, short = 'o', arg_name = "FILE")]
+    output: Option<PathBuf>,
+    /// file or folder to share
+    #[argh(positional, arg_name = "PATH")]
+    path: PathBuf,
+}
+
+/// Give a .torrent other trackers; the info-hash stays.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "set-announce", help_triggers("-h", "--help"))]
+struct SetAnnounceArgs {
+    /// the .torrent file
+    #[argh(positional, arg_name = "FILE")]
+    file: PathBuf,
+    /// the first tracker: URL, or IP or IP:PORT of a peer
+    #[argh(positional, arg_name = "ADDR")]
+    address: String,
+    /// further trackers
+    #[argh(positional, arg_name = "ADDR")]
+    more: Vec<String>,
+}
+
+/// Verify content against its .torrent: 0 if complete, 1 if not.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "check", help_triggers("-h", "--help"))]
+struct CheckArgs {
+    /// folder that holds the content (default shareable)
+    #[argh(option, default = "PathBuf::from(\"shareable\")", arg_name = "DIR")]
+    shareable: PathBuf,
+    /// the .torrent file
+    #[argh(positional, arg_name = "FILE")]
+    file: PathBuf,
+}
+
+impl Args {
+    fn into_command(mut self) -> Result<Command, UsageError> {
+        Ok(match self.command.take() {
+            None => Command::Run(Run {
+                network: self.network(self.exit_when_complete)?,
+                torrents: self.torrents,
+                shareable: self.shareable,
+            }),
+            Some(Sub::Get(mut get)) => {
+                let network = get.network(true)?;
+                Command::Get { torrent: get.torrent, output: get.output, network }
+            }
+            Some(Sub::Show(ShowArgs { json, piece, file })) => Command::Show { file, json, piece },
+            Some(Sub::Create(create)) => Command::Create {
+                path: create.path,
+                announces: create.announce,
+                piece_length: create.piece_length,
+                private: create.private,
+                comment: create.comment,
+                output: create.output,
+            },
+            Some(Sub::SetAnnounce(SetAnnounceArgs { file, address, more })) => {
+                let addresses = std::iter::once(address).chain(more).collect();
+                Command::SetAnnounce { file, addresses }
+            }
+            Some(Sub::Check(CheckArgs { shareable, file })) => Command::Check { file, shareable },
+        })
+    }
+}
+
+fn number<T: FromStr + PartialOrd>(
+    text: &str,
+    least: T,
+    most: T,
+    words: &str,
+) -> Result<T, String> {
+    // `from_str` would take a plus sign.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|n| digits && *n >= least && *n <= most)
+        .ok_or_else(|| words.to_string())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    number(text, 1, u16::MAX, "a port is a number from 1 to 65535")
+}
+
+fn count(text: &str) -> Result<u16, String> {
+    number(text, 1, u16::MAX - 1, "it must be a number from 1 to 65534")
+}
+
+fn index(text: &str) -> Result<u32, String> {
+    number(text, 0, u32::MAX, "the index of a piece is a number from 0 on")
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| "it must be an IPv4 or IPv6 address".into())
+}
+
+fn client_ports(text: &str) -> Result<bool, String> {
+    match text {
+        "range" => Ok(false),
+        "any" => Ok(true),
+        _ => Err("it must be 'range' or 'any'".into()),
+    }
+}
+
+fn log_level(text: &str) -> Result<LevelFilter, String> {
+    let level = text.parse().ok().filter(|&level| level <= LevelFilter::Debug);
+    level.ok_or_else(|| "it must be off, error, warn, info or debug".into())
+}
+
+fn piece_length(text: &str) -> Result<u32, String> {
+    let words = format!("a piece has 1 to {PIECE_BYTES_MAX} bytes");
+    let lower = text.to_ascii_lowercase();
+    let number_of = |digits: &str| number(digits, 1, PIECE_BYTES_MAX, &words);
+    let (digits, unit) = match lower.strip_suffix("ib").unwrap_or(&lower) {
+        k if k.ends_with('k') => (&k[..k.len() - 1], 1 << 10),
+        m if m.ends_with('m') => (&m[..m.len() - 1], 1 << 20),
+        _ => (lower.as_str(), 1),
+    };
+    let length = number_of(digits)?.checked_mul(unit);
+    length.filter(|&length| length <= PIECE_BYTES_MAX).ok_or(words)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,8 @@
 
 use log::LevelFilter;
 use simplelog::{
-    format_description, ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger,
-    TermLogger, TerminalMode, WriteLogger,
+    ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger, TermLogger, TerminalMode,
+    WriteLogger,
 };
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -47,7 +47,6 @@ pub fn set_foot(text: &str) {
 fn config() -> Config {
     let mut config = ConfigBuilder::new();
     config
-        .set_time_format_custom(format_description!("[hour]:[minute]:[second]"))
         .set_thread_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off);

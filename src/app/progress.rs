@@ -142,7 +142,8 @@ fn foot(reports: &[Report]) -> String {
     }
     if order.len() > BARS_MAX {
         let rest = &order[BARS_MAX..];
-        let (down, up) = (rest.iter().map(|r| r.down_rate).sum(), rest.iter().map(|r| r.up_rate).sum());
+        let (down, up) =
+            (rest.iter().map(|r| r.down_rate).sum(), rest.iter().map(|r| r.up_rate).sum());
         text.push_str(&format!(
             "and {} more  down {}/s  up {}/s\n",
             rest.len(),
@@ -176,7 +177,8 @@ mod tests {
             wasted: 0,
             peers: 3,
         };
-        let expected = "age.txt  peer  66%  2.0 MB/3.0 MB  down 250.0 kB/s  up 999 B/s  peers 3  eta 4s";
+        let expected =
+            "age.txt  peer  66%  2.0 MB/3.0 MB  down 250.0 kB/s  up 999 B/s  peers 3  eta 4s";
         assert_eq!(line(&report), expected);
         assert_eq!(bytes(20_000_000_000), "20.0 GB");
         assert_eq!(percent(0, 0), 100);

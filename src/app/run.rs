@@ -98,16 +98,11 @@ impl Session {
     }
 
     /// Turns until `done` or a signal; then says stopped, flushes and saves.
-    pub(super) fn serve(
-        &mut self,
-        done: &mut dyn FnMut(&Reactor) -> bool,
-    ) -> Result<u8, Failure> {
+    pub(super) fn serve(&mut self, done: &mut dyn FnMut(&Reactor) -> bool) -> Result<u8, Failure> {
         let mut stopped_by = None;
         loop {
             let pause = Duration::min(self.progress.pause(), Duration::from_secs(3600));
-            self.reactor
-                .turn(pause)
-                .map_err(|error| Failure::Failed(format!("poll: {error}")))?;
+            self.reactor.turn(pause).map_err(|error| Failure::Failed(format!("poll: {error}")))?;
             let mut changed = false;
             while let Some(event) = self.reactor.poll_event() {
                 changed |= matches!(event, Event::StatusChanged(..) | Event::Completed(_));

@@ -1,545 +1,957 @@
-//! When to announce a torrent to which tracker (BEP 3, 12), as a state machine without sockets.
-//!
-//! One announce is under way at a time. A tier's trackers are tried in order; one that answers
-//! goes to the front of its tier, and only if a whole tier fails is the next one asked (BEP 12).
+//! Asks a swarm's trackers for peers (BEP 3, BEP 12): one announce at a time, in the order of
+//! the tiers, repeated for ever. Pure: it neither dials nor resolves, it says whom to ask.
+
+extern crate alloc;
 
 use crate::units::id::{InfoHash, PeerId};
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
-use crate::wire::address::{Announce, AnnounceError, HostPort};
-use crate::wire::announce::{self, AnnounceRequest, Event};
-use crate::wire::http;
-use core::net::SocketAddr;
-use std::collections::VecDeque;
+use crate::wire::address::{printable, Announce, AnnounceError, HostPort};
+use crate::wire::announce::{
+    build_query, parse_answer, AnnounceAnswer, AnnounceRequest, AnswerError, Event, INTERVAL_MAX,
+};
+use crate::wire::http::{self, Response};
+use alloc::collections::BTreeSet;
+use core::net::{IpAddr, SocketAddr};
 
 /// Redirections followed for one announce.
-const REDIRECTS_MAX: u32 = 5;
-/// A LAN's tracker is asked again this soon: a refused connection costs nothing there, and a
-/// class waits for the tracker that somebody starts late.
-const LAN_PAUSE: Duration = Duration::from_millis(1_000);
-/// The same, once it has been away for [`LAN_PATIENCE`].
-const LAN_PAUSE_LATER: Duration = Duration::from_secs(5);
-const LAN_PATIENCE: Duration = Duration::from_secs(120);
-/// First and longest pause for a tracker elsewhere.
-const FAR_PAUSE: Duration = Duration::from_secs(1);
-const FAR_PAUSE_MAX: Duration = Duration::from_secs(30 * 60);
-/// What a tracker may make us wait.
-const INTERVAL_LEAST: Duration = Duration::from_secs(5);
-const INTERVAL_MOST: Duration = Duration::from_secs(60 * 60);
-/// Peers asked for in one announce.
+const HOPS_MAX: u8 = 5;
+/// Trackers of one torrent; the rest of a longer list is left out.
+const TRACKERS_MAX: usize = 100;
+/// Peers asked for.
 const NUMWANT: usize = 100;
+/// Earliest next announce where a tracker does not say.
+const MIN_INTERVAL_ABSENT: Duration = Duration::from_secs(60);
+/// So long a LAN tracker that fails is asked about every second: the class is just starting.
+const LAN_EAGER: Duration = Duration::from_secs(120);
+/// Pause before a LAN tracker is asked again in that time, and what chance adds.
+const LAN_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(500));
+/// The same later on.
+const LAN_PAUSE_LATER: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs(1));
+/// Longest pause before another tracker is asked again.
+const PAUSE_MAX: Duration = Duration::from_secs(30 * 60);
 
-/// What an announce tells about us.
+/// The trackers of one swarm and where we are with them.
+#[derive(Clone, Debug)]
+pub struct Announcer {
+    /// BEP 12: tried in order; within a tier, who answered last comes first.
+    tiers: Vec<Vec<Tracker>>,
+    bare: Vec<HostPort>,
+    state: State,
+    /// The tracker that answered last.
+    answered: Option<Place>,
+    /// No regular announce before this: the `min interval` of the last answer.
+    earliest: Instant,
+    /// `completed` is still to be said.
+    completed: bool,
+    /// Only `stopped` is still to be said.
+    stopping: bool,
+    key: Vec<u8>,
+    rng: Rng,
+    status: String,
+    external_ip: Option<IpAddr>,
+}
+
+/// Whom to ask now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Whom to dial.
+    pub target: HostPort,
+    /// What will be said.
+    pub event: Event,
+}
+
+/// What the announce tells about us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// Which torrent.
+    /// The torrent.
     pub info_hash: InfoHash,
-    /// Who we are.
+    /// Our name.
     pub peer_id: PeerId,
     /// Where we listen.
     pub port: u16,
-    /// Bytes sent in all runs.
+    /// Bytes uploaded.
     pub uploaded: u64,
-    /// Bytes received in all runs.
+    /// Bytes downloaded.
     pub downloaded: u64,
     /// Bytes missing.
     pub left: u64,
 }
 
-/// An announce to make.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// Whom to dial.
-    pub target: HostPort,
-}
-
-/// What an answer has come to.
+/// Where the attempt in flight is after some bytes of its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// The answer has more to come.
+    /// The answer is not complete.
     NeedMore,
-    /// The tracker's peers.
+    /// The tracker has answered; ourselves may be among the peers.
     Done(Vec<SocketAddr>),
-    /// The tracker says no, or speaks no sense.
+    /// No answer that helps; the next tracker's turn, or a pause.
     Failed(String),
-    /// The tracker is elsewhere; [`Announcer::poll`] has the next attempt at once.
+    /// Somebody else is to be asked: [`Announcer::poll`] says whom.
     Redirect,
 }
 
 #[derive(Clone, Debug)]
 struct Tracker {
     announce: Announce,
-    /// It is ourselves (A5).
+    /// It is ourselves: never asked.
     own: bool,
     /// It has taken our `started`.
-    knows_us: bool,
+    started: bool,
+    /// Failures in a row.
+    failures: u32,
+    /// When the first of them was.
+    failing_since: Instant,
+    /// Not asked before this.
+    not_before: Instant,
 }
 
-/// The announces of one torrent.
-#[derive(Debug)]
-pub struct Announcer {
-    tiers: Vec<Vec<Tracker>>,
-    /// The tracker to ask next: tier, place in it.
-    at: (usize, usize),
-    /// `None`: nothing to do until somebody asks for it.
-    next: Option<Instant>,
-    /// Not before this (BEP 3 `min interval`), but for events.
-    not_before: Instant,
-    in_flight: bool,
-    /// Where a redirection has led the announce in flight.
-    redirected: Option<Announce>,
-    redirects: u32,
-    events: VecDeque<Event>,
-    stopping: bool,
-    /// Rounds over all tiers that failed, and since when.
-    failures: u32,
-    failing_since: Option<Instant>,
-    jitter: Rng,
+/// Tier and index in it.
+type Place = (usize, usize);
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Not started, stopped, or there is nobody to ask.
+    Idle,
+    /// The next announce is due then.
+    Waiting { due: Instant },
+    /// An announce was redirected and waits to be polled.
+    Redirected(Flight),
+    /// An announce is on its way.
+    InFlight(Flight),
+}
+
+#[derive(Clone, Debug)]
+struct Flight {
+    place: Place,
+    event: Event,
+    hops: u8,
+    target: HostPort,
+    path: String,
 }
 
 impl Announcer {
-    /// The trackers of a torrent, and what is wrong with those that cannot be used. An
-    /// `announce-list` replaces `announce` (BEP 12), but a bare `announce` is asked before it.
+    /// The announcer of a torrent with these keys, and what is wrong with those of its announces
+    /// that cannot be used.
+    ///
+    /// BEP 12: `announce` is ignored where there is an `announce_list`. Two deviations: a bare
+    /// `announce` is tried before all tiers, and a list in which nothing can be used counts as
+    /// absent.
     #[must_use]
     pub fn new(
         announce: Option<&str>,
         announce_list: &[Vec<String>],
         rng: &mut Rng,
-    ) -> (Self, Vec<String>) {
+    ) -> (Self, Vec<AnnounceError>) {
         let mut errors = Vec::new();
+        let mut known = BTreeSet::new();
         let mut read = |text: &str| match Announce::parse(text) {
-            Ok(announce) => Some(Tracker { announce, own: false, knows_us: false }),
+            // The first mention counts, and a list has an end.
+            Ok(announce) => (known.len() < TRACKERS_MAX
+                && known.insert((announce.target.clone(), announce.path.clone())))
+            .then(|| Tracker::new(announce)),
             Err(error) => {
-                errors.push(describe(text, &error));
+                errors.push(error);
                 None
             }
         };
+        let single = announce.filter(|text| !text.is_empty());
+        let bare_first = single.filter(|text| Announce::parse(text).is_ok_and(|a| a.bare));
         let mut tiers: Vec<Vec<Tracker>> = Vec::new();
-        for texts in announce_list {
-            let mut tier: Vec<Tracker> = texts.iter().filter_map(|text| read(text)).collect();
-            // BEP 12: the trackers of a tier are shuffled once.
+        tiers.extend(bare_first.and_then(&mut read).map(|tracker| vec![tracker]));
+        for tier in announce_list {
+            let texts = tier.iter().filter(|text| !text.is_empty());
+            let mut tier: Vec<_> = texts.filter_map(|text| read(text)).collect();
             rng.shuffle(&mut tier);
             tiers.push(tier);
         }
         tiers.retain(|tier| !tier.is_empty());
-        let single = announce.filter(|text| !text.is_empty()).and_then(&mut read);
-        if let Some(single) = single.filter(|s| s.announce.bare || tiers.is_empty()) {
-            tiers.iter_mut().for_each(|t| t.retain(|t| t.announce.url != single.announce.url));
-            tiers.retain(|tier| !tier.is_empty());
-            tiers.insert(0, vec![single]);
+        if tiers.is_empty() {
+            tiers.extend(single.and_then(&mut read).map(|tracker| vec![tracker]));
         }
+        let bare = tiers.iter().flatten().filter(|t| t.announce.bare);
+        let bare = bare.map(|t| t.announce.target.clone()).collect();
+        let mut rng = Rng::new(rng.next_u64());
+        let key = format!("{:08x}", rng.next_u64() & 0xffff_ffff).into_bytes();
         let announcer = Self {
             tiers,
-            at: (0, 0),
-            next: None,
-            not_before: Instant::ORIGIN,
-            in_flight: false,
-            redirected: None,
-            redirects: 0,
-            events: VecDeque::new(),
+            bare,
+            state: State::Idle,
+            answered: None,
+            earliest: Instant::ORIGIN,
+            completed: false,
             stopping: false,
-            failures: 0,
-            failing_since: None,
-            jitter: Rng::new(rng.next_u64()),
+            key,
+            rng,
+            status: String::from("not announced yet"),
+            external_ip: None,
         };
         (announcer, errors)
     }
 
-    /// The hosts of bare announces: each is a peer as well.
+    /// Hosts of bare announces: peers to dial as well.
     pub fn bare_peers(&self) -> impl Iterator<Item = &HostPort> {
-        let all = self.tiers.iter().flatten().filter(|t| t.announce.bare);
-        all.map(|t| &t.announce.target)
+        self.bare.iter()
     }
 
-    /// The torrent starts: `started` goes out, again and again until one tracker has taken it.
+    /// Begins to announce, at once.
     pub fn start(&mut self, now: Instant) {
-        self.next = (!self.tiers.is_empty()).then_some(now);
+        if !matches!(self.state, State::Idle) {
+            return;
+        }
+        self.stopping = false;
+        self.answered = None;
+        for tracker in self.tiers.iter_mut().flatten() {
+            *tracker = Tracker { own: tracker.own, ..Tracker::new(tracker.announce.clone()) };
+        }
+        self.wait(now);
     }
 
-    /// When [`Announcer::poll`] has something.
+    /// The announce that is due, if none is in flight; it is in flight from now on.
+    pub fn poll(&mut self, now: Instant) -> Option<Attempt> {
+        let flight = match &self.state {
+            State::Idle | State::InFlight(_) => return None,
+            State::Redirected(flight) => flight.clone(),
+            State::Waiting { due } if now < *due => return None,
+            State::Waiting { .. } => {
+                let place = self.candidates().find(|&p| self.tracker(p).not_before <= now)?;
+                let Announce { target, path, .. } = self.tracker(place).announce.clone();
+                Flight { place, event: self.event_for(place), hops: 0, target, path }
+            }
+        };
+        let attempt = Attempt { target: flight.target.clone(), event: flight.event };
+        self.state = State::InFlight(flight);
+        Some(attempt)
+    }
+
+    /// When [`Announcer::poll`] has something to say, without further input.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.in_flight && self.redirected.is_none() {
-            return None;
+        match &self.state {
+            State::Idle | State::InFlight(_) => None,
+            State::Redirected(_) => Some(Instant::ORIGIN),
+            State::Waiting { due } => {
+                let first = self.candidates().map(|p| self.tracker(p).not_before).min()?;
+                Some(first.max(*due))
+            }
         }
-        self.next
     }
 
-    /// An announce that is due, unless one is under way.
-    pub fn poll(&mut self, now: Instant) -> Option<Attempt> {
-        if self.poll_timeout()? > now {
-            return None;
-        }
-        if self.in_flight {
-            // The redirection is taken up; its failure is a failure of the announce.
-            self.next = None;
-            let target = self.redirected.as_ref()?.target.clone();
-            return Some(Attempt { target });
-        }
-        let (tier, place) = self.at;
-        let target = self.tiers.get(tier)?.get(place)?.announce.target.clone();
-        self.in_flight = true;
-        self.next = None;
-        Some(Attempt { target })
-    }
-
-    /// The bytes of the announce that is under way.
+    /// The HTTP request of the attempt in flight; empty if there is none.
     #[must_use]
     pub fn request(&self, stats: &Stats) -> Vec<u8> {
-        let Some(tracker) = self.current() else { return Vec::new() };
-        let announce = self.redirected.as_ref().unwrap_or(&tracker.announce);
-        let event = self.event(tracker);
-        let query = announce::build_query(&AnnounceRequest {
+        let State::InFlight(flight) = &self.state else { return Vec::new() };
+        // A redirection may carry the whole query already.
+        if flight.hops > 0 && flight.path.contains("info_hash=") {
+            return http::get(&flight.target, &flight.path);
+        }
+        let query = build_query(&AnnounceRequest {
             info_hash: stats.info_hash,
             peer_id: stats.peer_id,
             port: stats.port,
             uploaded: stats.uploaded,
             downloaded: stats.downloaded,
             left: stats.left,
-            event,
+            event: flight.event,
             compact: true,
-            no_peer_id: true,
-            numwant: Some(if event == Event::Stopped { 0 } else { NUMWANT }),
-            key: None,
+            no_peer_id: false,
+            numwant: Some(if flight.event == Event::Stopped { 0 } else { NUMWANT }),
+            key: Some(self.key.clone()),
         });
-        let join = if announce.path.contains('?') { '&' } else { '?' };
-        http::get(&announce.target, &format!("{}{join}{query}", announce.path))
+        let joint = if flight.path.contains('?') { '&' } else { '?' };
+        http::get(&flight.target, &format!("{}{joint}{query}", flight.path))
     }
 
-    /// More of the answer is there: `bytes` is all of it so far. `closed`: no more will come.
+    /// Takes all bytes of the answer so far; `closed` if there will be no more.
     pub fn handle_answer(&mut self, now: Instant, bytes: &[u8], closed: bool) -> Progress {
+        if !matches!(self.state, State::InFlight(_)) {
+            return Progress::Failed(String::from("nothing was asked"));
+        }
         let response = match http::parse_response(bytes, closed) {
             Ok(None) => return Progress::NeedMore,
             Ok(Some(response)) => response,
-            Err(error) => return self.refused(now, error.to_string()),
+            Err(error) => return self.failed(now, &error.to_string()),
         };
-        if let (300..=399, Some(location)) = (response.status, &response.location) {
-            return self.redirect(now, location);
+        if matches!(response.status, 301 | 302 | 303 | 307 | 308) {
+            return self.redirected(now, &response);
         }
-        match announce::parse_answer(&response.body) {
-            Ok(answer) => {
-                if let Some(warning) = &answer.warning {
-                    log::warn!("tracker warns: {warning}");
-                }
-                self.answered(now, answer.interval, answer.min_interval);
-                Progress::Done(answer.peers)
+        match parse_answer(&response.body) {
+            // Some trackers say why they refuse, and say it with an error status.
+            Err(error @ AnswerError::Failure(_)) => self.failed(now, &error.to_string()),
+            _ if response.status != 200 => {
+                self.failed(now, &format!("the tracker answers HTTP {}", response.status))
             }
-            Err(_) if response.status != 200 => {
-                self.refused(now, format!("HTTP status {}", response.status))
-            }
-            Err(error) => self.refused(now, error.to_string()),
+            Err(error) => self.failed(now, &error.to_string()),
+            Ok(answer) => self.succeeded(now, answer),
         }
     }
 
-    /// The announce under way came to nothing; the next tracker is asked at once, or the first
-    /// one again after a pause.
-    pub fn handle_failure(&mut self, now: Instant, _why: &str) {
-        let lan = self.current().is_some_and(|t| t.announce.is_lan());
-        self.in_flight = false;
-        self.redirected = None;
-        self.redirects = 0;
-        if self.stopping {
-            // BEP 3 asks to say stopped, not to insist.
-            self.next = None;
-            return;
+    /// The attempt in flight has come to nothing: not dialed, reset, too late, no such name.
+    pub fn handle_failure(&mut self, now: Instant, why: &str) {
+        if matches!(self.state, State::InFlight(_) | State::Redirected(_)) {
+            self.failed(now, why);
         }
-        self.advance();
-        if self.at != (0, 0) {
-            self.next = Some(now);
-            return;
-        }
-        let since = *self.failing_since.get_or_insert(now);
-        self.failures += 1;
-        let pause = if lan || self.tiers.iter().flatten().any(|t| t.announce.is_lan()) {
-            if now - since < LAN_PATIENCE { LAN_PAUSE } else { LAN_PAUSE_LATER }
-        } else {
-            let doubled = FAR_PAUSE * (1 << (self.failures - 1).min(11));
-            let jitter = Duration::from_millis(self.jitter.below(1 + doubled.as_millis() as u64 / 4));
-            doubled.min(FAR_PAUSE_MAX) + jitter
-        };
-        self.next = Some(now + pause);
     }
 
-    /// The tracker is ourselves (A5): it is never asked again.
+    /// The target of the attempt in flight is ourselves: it is never asked again.
     pub fn handle_own(&mut self, now: Instant) {
-        let (tier, place) = self.at;
-        if let Some(tracker) = self.tiers.get_mut(tier).and_then(|t| t.get_mut(place)) {
-            tracker.own = true;
+        let State::InFlight(flight) = &self.state else { return };
+        if flight.hops > 0 {
+            self.failed(now, "it redirects to ourselves");
+            return;
         }
-        self.in_flight = false;
-        self.redirected = None;
-        self.advance();
-        let others = self.tiers.iter().flatten().any(|t| !t.own);
-        // Where we are the first tracker the others hear of us all the same, once.
-        self.next = (others && !self.stopping).then_some(now);
+        let place = flight.place;
+        self.tracker_mut(place).own = true;
+        self.status = String::from("we are the tracker");
+        self.wait(now);
     }
 
-    /// The last piece is verified: the tracker that knows us hears `completed`, exactly once.
+    /// The last piece has come: `completed` is said, once. Not for who is complete at start.
     pub fn completed(&mut self, now: Instant) {
-        if self.tiers.iter().flatten().any(|t| !t.own) {
-            self.events.push_back(Event::Completed);
-            if !self.in_flight {
-                self.next = Some(self.next.map_or(now, |next| next.min(now)));
-            }
+        if self.stopping {
+            return;
+        }
+        self.completed = true;
+        if matches!(self.state, State::Waiting { .. }) {
+            self.wait(now);
         }
     }
 
-    /// We are stopping: a tracker that knows us hears so, once.
+    /// Whether `completed` is still to be said: worth a note in the resume record.
+    #[must_use]
+    pub const fn owes_completed(&self) -> bool {
+        self.completed
+    }
+
+    /// Says `stopped` to the tracker that answered last, if any did, and falls idle. What is in
+    /// flight comes to its end first.
     pub fn stop(&mut self, now: Instant) {
         self.stopping = true;
-        self.in_flight = false;
-        self.redirected = None;
-        self.events.clear();
-        let known = self.tiers.iter().enumerate().find_map(|(tier, trackers)| {
-            trackers.iter().position(|t| t.knows_us && !t.own).map(|place| (tier, place))
-        });
-        if let Some(at) = known {
-            self.at = at;
-            self.events.push_back(Event::Stopped);
-        }
-        self.next = known.map(|_| now);
-    }
-
-    /// All peers are gone: ask for others as soon as the tracker allows.
-    pub fn want_peers(&mut self, now: Instant) {
-        if let Some(next) = self.next {
-            self.next = Some(next.min(self.not_before.max(now)));
+        match self.state {
+            State::Idle | State::InFlight(_) => {}
+            State::Waiting { .. } | State::Redirected(_) => self.wait(now),
         }
     }
 
-    /// Whether no event waits to be told and nothing is under way.
+    /// Whether nothing is in flight and nothing will be.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        let untold = !self.events.is_empty() && self.next.is_some() && self.failures == 0;
-        !self.in_flight && !untold
+    pub const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
     }
 
-    fn current(&self) -> Option<&Tracker> {
-        self.tiers.get(self.at.0).and_then(|tier| tier.get(self.at.1))
-    }
-
-    fn event(&self, tracker: &Tracker) -> Event {
-        match self.events.front() {
-            Some(Event::Stopped) => Event::Stopped,
-            _ if !tracker.knows_us => Event::Started,
-            Some(&event) => event,
-            None => Event::None,
+    /// All peers are gone: asks again as soon as the `min interval` allows.
+    pub fn want_peers(&mut self, now: Instant) {
+        if let State::Waiting { due } = &mut self.state {
+            *due = (*due).min(self.earliest.max(now));
         }
     }
 
-    fn answered(&mut self, now: Instant, interval: Duration, min_interval: Option<Duration>) {
-        let Some(tracker) = self.current() else { return };
-        let told = self.event(tracker);
-        let (tier, place) = self.at;
-        if let Some(tier) = self.tiers.get_mut(tier) {
-            // BEP 12: a tracker that answers goes to the front of its tier.
-            tier[..=place].rotate_right(1);
-            tier[0].knows_us = told != Event::Stopped;
+    /// What came of the last attempt, for people.
+    #[must_use]
+    pub fn status(&self) -> &str {
+        &self.status
+    }
+
+    /// Our address as the last tracker saw it (BEP 24).
+    #[must_use]
+    pub const fn external_ip(&self) -> Option<IpAddr> {
+        self.external_ip
+    }
+
+    /// Whom to ask, the first first.
+    fn candidates(&self) -> impl Iterator<Item = Place> + '_ {
+        let all = self.tiers.iter().enumerate();
+        all.flat_map(|(tier, trackers)| (0..trackers.len()).map(move |index| (tier, index)))
+            .filter(|&place| !self.tracker(place).own)
+            .filter(|&place| !self.stopping || self.answered == Some(place))
+    }
+
+    fn tracker(&self, (tier, index): Place) -> &Tracker {
+        &self.tiers[tier][index]
+    }
+
+    fn tracker_mut(&mut self, (tier, index): Place) -> &mut Tracker {
+        &mut self.tiers[tier][index]
+    }
+
+    fn event_for(&self, place: Place) -> Event {
+        if self.stopping {
+            Event::Stopped
+        } else if !self.tracker(place).started {
+            // Before `completed`: a tracker that does not know us would count a stranger.
+            Event::Started
+        } else if self.completed {
+            Event::Completed
+        } else {
+            Event::None
         }
-        if matches!(told, Event::Completed | Event::Stopped) {
-            self.events.pop_front();
+    }
+
+    /// Waits for `due`, unless nobody is left to be asked.
+    fn wait(&mut self, due: Instant) {
+        // What is said when we leave does not wait for a pause.
+        if let (true, Some(answered)) = (self.stopping, self.answered) {
+            self.tracker_mut(answered).not_before = Instant::ORIGIN;
         }
-        self.at = (0, 0);
-        self.skip_own();
-        self.in_flight = false;
-        self.redirected = None;
-        self.redirects = 0;
-        self.failures = 0;
-        self.failing_since = None;
-        let interval = interval.clamp(INTERVAL_LEAST, INTERVAL_MOST);
-        let least = min_interval.unwrap_or(interval / 2).clamp(INTERVAL_LEAST, INTERVAL_MOST);
-        self.not_before = now + least.min(interval);
-        self.next = match (self.stopping, self.events.is_empty()) {
-            (true, _) => None,
-            // An event that came meanwhile, for the tracker that now knows us.
-            (false, false) => Some(now),
-            (false, true) => Some(now + interval),
+        let somebody = self.candidates().next().is_some();
+        self.state = if somebody { State::Waiting { due } } else { State::Idle };
+    }
+
+    /// Ends the attempt; what it was.
+    fn land(&mut self) -> Option<Flight> {
+        match core::mem::replace(&mut self.state, State::Idle) {
+            State::InFlight(flight) | State::Redirected(flight) => Some(flight),
+            State::Idle | State::Waiting { .. } => None,
+        }
+    }
+
+    fn succeeded(&mut self, now: Instant, answer: AnnounceAnswer) -> Progress {
+        let Some(Flight { place: (tier, index), event, .. }) = self.land() else {
+            return Progress::Done(answer.peers);
         };
+        // BEP 12: who answers moves to the front of its tier.
+        self.tiers[tier][..=index].rotate_right(1);
+        self.answered = Some((tier, 0));
+        let tracker = &mut self.tiers[tier][0];
+        tracker.failures = 0;
+        tracker.not_before = Instant::ORIGIN;
+        tracker.started |= event == Event::Started;
+        if event == Event::Completed {
+            self.completed = false;
+        }
+        self.external_ip = answer.external_ip.or(self.external_ip);
+        let min_interval = answer.min_interval.unwrap_or(MIN_INTERVAL_ABSENT.min(answer.interval));
+        let interval = answer.interval.max(min_interval).min(INTERVAL_MAX);
+        self.earliest = now + min_interval;
+        self.status = match answer.warning {
+            Some(warning) => format!("{}: warning: {warning}", tracker.announce),
+            None => format!("{}: {} peers", tracker.announce, answer.peers.len()),
+        };
+        if event == Event::Stopped {
+            self.answered = None;
+            self.state = State::Idle;
+        } else if self.stopping || self.completed {
+            // An event is not held back by the interval (BEP 3).
+            self.wait(now);
+        } else {
+            self.wait(now + interval);
+        }
+        Progress::Done(answer.peers)
     }
 
-    fn refused(&mut self, now: Instant, why: String) -> Progress {
-        self.handle_failure(now, &why);
+    fn failed(&mut self, now: Instant, why: &str) -> Progress {
+        let why = printable(why);
+        let Some(Flight { place, event, .. }) = self.land() else {
+            return Progress::Failed(why);
+        };
+        let chance = self.rng.next_u64();
+        let tracker = self.tracker_mut(place);
+        if tracker.failures == 0 {
+            tracker.failing_since = now;
+        }
+        tracker.failures = tracker.failures.saturating_add(1);
+        tracker.not_before = now + tracker.pause(now, chance);
+        self.status = format!("{}: {why}", self.tracker(place).announce);
+        if event == Event::Stopped {
+            // Said once; the tracker's own timeout does the rest.
+            self.answered = None;
+            self.state = State::Idle;
+        } else {
+            self.wait(now);
+        }
         Progress::Failed(why)
     }
 
-    fn redirect(&mut self, now: Instant, location: &str) -> Progress {
-        let here = self.redirected.as_ref().or(self.current().map(|t| &t.announce));
-        let text = match (location.strip_prefix('/'), here) {
-            (Some(_), Some(here)) => format!("http://{}{location}", here.target),
-            _ => location.to_owned(),
+    fn redirected(&mut self, now: Instant, response: &Response) -> Progress {
+        let Some(Flight { place, event, hops, target, path }) = self.land() else {
+            return Progress::Redirect;
         };
-        match Announce::parse(&text) {
-            Ok(to) if self.redirects < REDIRECTS_MAX && !to.bare => {
-                // What we were asked to add to the query is in there; ours is added anew.
-                let path = to.path.split("info_hash=").next().unwrap_or("/");
-                let path = path.trim_end_matches(['&', '?']).to_owned();
-                self.redirected = Some(Announce { path, ..to });
-                self.redirects += 1;
-                self.next = Some(now);
-                Progress::Redirect
-            }
-            Ok(_) => self.refused(now, "too many redirections".to_owned()),
-            Err(error) => self.refused(now, format!("redirected to nowhere: {error}")),
-        }
-    }
-
-    /// To the next tracker; after the last one back to the first.
-    fn advance(&mut self) {
-        let (tier, place) = self.at;
-        self.at = match self.tiers.get(tier) {
-            Some(trackers) if place + 1 < trackers.len() => (tier, place + 1),
-            Some(_) if tier + 1 < self.tiers.len() => (tier + 1, 0),
-            _ => (0, 0),
+        let next = match response.location.as_deref() {
+            None => Err(String::from("it redirects to nowhere")),
+            Some(_) if hops >= HOPS_MAX => Err(String::from("it redirects without end")),
+            Some(location) => resolve(&target, location),
         };
-        if self.at != (0, 0) || self.current().is_some_and(|t| t.own) {
-            self.skip_own();
-        }
-    }
-
-    fn skip_own(&mut self) {
-        let all = self.tiers.iter().map(Vec::len).sum::<usize>();
-        for _ in 0..all {
-            if !self.current().is_some_and(|t| t.own) {
-                return;
+        // A failure needs the flight to know whose it is.
+        let why = match next {
+            Ok((target, path)) => {
+                let flight = Flight { place, event, hops: hops + 1, target, path };
+                self.state = State::Redirected(flight);
+                return Progress::Redirect;
             }
-            let (tier, place) = self.at;
-            let last = self.tiers.get(tier).is_none_or(|t| place + 1 >= t.len());
-            self.at = match last {
-                false => (tier, place + 1),
-                true if tier + 1 < self.tiers.len() => (tier + 1, 0),
-                true => (0, 0),
-            };
-        }
+            Err(why) => why,
+        };
+        self.state = State::InFlight(Flight { place, event, hops, target, path });
+        self.failed(now, &why)
     }
 }
 
-fn describe(text: &str, error: &AnnounceError) -> String {
-    format!("{}: {error}", crate::wire::address::printable(text))
+impl Tracker {
+    const fn new(announce: Announce) -> Self {
+        Self {
+            announce,
+            own: false,
+            started: false,
+            failures: 0,
+            failing_since: Instant::ORIGIN,
+            not_before: Instant::ORIGIN,
+        }
+    }
+
+    /// How long it is left alone after a failure.
+    fn pause(&self, now: Instant, chance: u64) -> Duration {
+        let (base, spread) = if !self.announce.is_lan() {
+            let seconds = 1_u64 << self.failures.saturating_sub(1).min(11);
+            // Chance keeps a class that lost its tracker from coming back as one.
+            let base = Duration::from_secs(seconds).min(PAUSE_MAX) * 3 / 4;
+            (base, base / 3)
+        } else if now - self.failing_since < LAN_EAGER {
+            LAN_PAUSE
+        } else {
+            LAN_PAUSE_LATER
+        };
+        let spread = u64::try_from(spread.as_micros()).unwrap_or(u64::MAX);
+        base + Duration::from_micros(chance % spread.saturating_add(1).max(1))
+    }
+}
+
+/// Where a `Location` leads (RFC 9110, 10.2.2): a URL or an absolute path.
+fn resolve(from: &HostPort, location: &str) -> Result<(HostPort, String), String> {
+    let url = if location.starts_with("//") {
+        format!("http:{location}")
+    } else if location.starts_with('/') {
+        format!("http://{from}{location}")
+    } else {
+        location.to_owned()
+    };
+    match Announce::parse(&url) {
+        Ok(announce) if !announce.bare => Ok((announce.target, announce.path)),
+        Ok(_) => Err(format!("it redirects to '{}'", printable(location))),
+        Err(error) => Err(format!("it redirects: {error}")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::announce::{build_answer, build_failure, parse_query, Listing, PeerForm};
+    use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
 
     const STATS: Stats = Stats {
         info_hash: InfoHash([1; 20]),
         peer_id: PeerId([2; 20]),
         port: 5000,
-        uploaded: 0,
-        downloaded: 0,
-        left: 9,
+        uploaded: 3,
+        downloaded: 4,
+        left: 5,
     };
 
-    fn at(ms: u64) -> Instant {
-        Instant::from_micros(ms * 1_000)
+    fn ms(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
     }
 
-    fn announcer(announce: &str, tiers: &[&[&str]]) -> Announcer {
-        let own = |t: &&[&str]| t.iter().map(|&s| s.to_owned()).collect();
-        let tiers: Vec<Vec<String>> = tiers.iter().map(own).collect();
-        let (mut announcer, errors) = Announcer::new(Some(announce), &tiers, &mut Rng::new(1));
-        assert_eq!(errors, [""; 0]);
-        announcer.start(at(0));
-        announcer
+    fn at(seconds: u64) -> Instant {
+        ms(seconds * 1000)
     }
 
-    fn request(announcer: &Announcer) -> String {
-        String::from_utf8(announcer.request(&STATS)).unwrap()
+    fn announcer(announce: Option<&str>, tiers: &[&[&str]]) -> Announcer {
+        let list: Vec<Vec<String>> =
+            tiers.iter().map(|tier| tier.iter().map(ToString::to_string).collect()).collect();
+        let (mut a, errors) = Announcer::new(announce, &list, &mut Rng::new(7));
+        assert_eq!(errors, []);
+        a.start(at(0));
+        a
     }
 
-    fn answer(announcer: &mut Announcer, now: u64) -> Progress {
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 44\r\n\r\nd8:intervali60e5:peers6:\x0a\0\0\x01\x13\x88\
-            12:min intervali3ee";
-        let body = answer.len() - answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap() - 4;
-        let text = answer.to_vec();
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {body}\r\n\r\n").into_bytes();
-        let whole = [head, text[text.len() - body..].to_vec()].concat();
-        announcer.handle_answer(at(now), &whole, false)
+    /// The attempt due now, as `host:port event`.
+    fn poll(a: &mut Announcer, now: Instant) -> Option<String> {
+        let attempt = a.poll(now)?;
+        assert_eq!(a.poll(now), None, "one at a time");
+        assert_eq!(a.poll_timeout(), None);
+        Some(format!("{} {:?}", attempt.target, attempt.event))
+    }
+
+    fn body(interval: u64, min: u64) -> Vec<u8> {
+        let listing = Listing {
+            interval: Duration::from_secs(interval),
+            min_interval: Duration::from_secs(min),
+            complete: 1,
+            incomplete: 0,
+            external_ip: Some(IpAddr::from([9, 9, 9, 9])),
+            peers: vec![("10.0.0.1:5000".parse().unwrap(), PeerId([3; 20]))],
+        };
+        http::answer(200, "text/plain", &build_answer(&listing, PeerForm::Compact))
+    }
+
+    fn succeed(a: &mut Announcer, now: Instant) {
+        let done = Progress::Done(vec!["10.0.0.1:5000".parse().unwrap()]);
+        assert_eq!(a.handle_answer(now, &body(60, 30), false), done);
+    }
+
+    fn redirect(a: &mut Announcer, now: Instant, location: &str) -> Progress {
+        let bytes =
+            format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        a.handle_answer(now, bytes.as_bytes(), false)
+    }
+
+    fn requested(a: &Announcer) -> String {
+        String::from_utf8(a.request(&STATS)).unwrap()
     }
 
     #[test]
-    fn started_then_intervals_then_completed_once_then_stopped() {
-        let mut a = announcer("http://10.0.0.1:5000/announce", &[]);
-        assert_eq!(a.poll(at(0)).unwrap().target.to_string(), "10.0.0.1:5000");
-        assert!(request(&a).contains("event=started"), "{}", request(&a));
-        assert_eq!(answer(&mut a, 5), Progress::Done(vec!["10.0.0.1:5000".parse().unwrap()]));
-        assert_eq!(a.poll_timeout(), Some(at(60_005)));
-        assert!(a.is_idle());
-        a.completed(at(1_000));
-        assert!(a.poll(at(1_000)).is_some() && !a.is_idle());
-        assert!(request(&a).contains("event=completed"));
-        answer(&mut a, 1_001);
-        assert!(a.is_idle());
-        a.poll(at(61_001)).unwrap();
-        assert!(!request(&a).contains("event="));
-        answer(&mut a, 61_002);
-        a.stop(at(70_000));
-        a.poll(at(70_000)).unwrap();
-        assert!(request(&a).contains("event=stopped"));
-        answer(&mut a, 70_001);
-        assert!(a.is_idle() && a.poll_timeout().is_none());
-    }
-
-    #[test]
-    fn a_late_tracker_on_the_lan_is_found_within_a_second() {
-        let mut a = announcer("10.0.0.1", &[]);
-        let mut now = 0;
-        while now < 30_000 {
-            a.poll(at(now)).unwrap();
-            a.handle_failure(at(now), "refused");
-            let next = a.poll_timeout().unwrap();
-            assert!(next - at(now) <= Duration::from_secs(1));
-            now = next.as_micros() / 1_000;
+    fn started_then_nothing_at_the_interval() {
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        assert_eq!(a.poll_timeout(), Some(at(0)));
+        assert_eq!(poll(&mut a, at(0)).unwrap(), "10.0.0.9:5000 Started");
+        let bytes = body(60, 30);
+        for cut in 0..bytes.len() {
+            assert_eq!(a.handle_answer(at(0), &bytes[..cut], false), Progress::NeedMore);
         }
-        assert_eq!(a.bare_peers().count(), 1);
+        succeed(&mut a, at(0));
+        assert_eq!(a.status(), "http://10.0.0.9:5000/announce: 1 peers");
+        assert_eq!(a.external_ip(), Some(IpAddr::from([9, 9, 9, 9])));
+        assert_eq!(a.poll_timeout(), Some(at(60)));
+        assert_eq!(poll(&mut a, ms(59_999)), None);
+        assert_eq!(poll(&mut a, at(60)).unwrap(), "10.0.0.9:5000 None");
+        succeed(&mut a, at(61));
+        assert_eq!(a.poll_timeout(), Some(at(121)));
     }
 
     #[test]
-    fn far_trackers_are_asked_ever_less_often() {
-        let mut a = announcer("http://192.0.2.1/announce", &[]);
-        let mut pauses = Vec::new();
-        let mut now = at(0);
-        for _ in 0..14 {
-            a.poll(now).unwrap();
+    fn the_request_says_it_all() {
+        let mut a = announcer(Some("http://t.example/a?pass=1"), &[]);
+        assert_eq!(a.request(&STATS), b"");
+        let _ = a.poll(at(0)).unwrap();
+        let text = requested(&a);
+        assert!(text.starts_with("GET /a?pass=1&info_hash=%01%01"), "{text}");
+        let target = text.split(' ').nth(1).unwrap();
+        let query = parse_query(target.split_once('?').unwrap().1).unwrap();
+        assert_eq!((query.info_hash, query.peer_id), (STATS.info_hash, STATS.peer_id));
+        assert_eq!((query.port, query.uploaded, query.downloaded, query.left), (5000, 3, 4, 5));
+        assert_eq!((query.event, query.numwant), (Event::Started, Some(NUMWANT)));
+        assert_eq!(query.key.map(|key| key.len()), Some(8));
+    }
+
+    #[test]
+    fn which_announces_count() {
+        let hosts = |a: &Announcer| {
+            let all = a.tiers.iter().map(|tier| {
+                tier.iter().map(|t| t.announce.target.to_string()).collect::<Vec<_>>().join(" ")
+            });
+            all.collect::<Vec<_>>().join(", ")
+        };
+        // BEP 12: the list overrides the URL; a bare announce comes before the list.
+        assert_eq!(hosts(&announcer(Some("http://x.a/"), &[&["http://y.a/"]])), "y.a:80");
+        let a = announcer(Some("10.0.0.9"), &[&["http://y.a/"], &["10.0.0.9", "10.0.0.8"]]);
+        assert_eq!(hosts(&a), "10.0.0.9:5000, y.a:80, 10.0.0.8:5000");
+        let bare: Vec<_> = a.bare_peers().map(ToString::to_string).collect();
+        assert_eq!(bare, ["10.0.0.9:5000", "10.0.0.8:5000"]);
+        assert_eq!(hosts(&announcer(Some("http://x.a/"), &[&[], &[""]])), "x.a:80");
+        let list = [vec!["udp://t:1".to_owned(), "http://a b".to_owned()]];
+        let (a, errors) = Announcer::new(Some("http://x.a/"), &list, &mut Rng::new(1));
+        assert_eq!((hosts(&a).as_str(), errors.len()), ("x.a:80", 2));
+        let (mut a, errors) = Announcer::new(None, &[], &mut Rng::new(1));
+        a.start(at(0));
+        assert!(a.is_idle() && errors.is_empty() && a.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn a_tier_is_shuffled_and_a_long_list_is_cut() {
+        let tier: Vec<_> = (0..200).map(|i| format!("http://t{i}.a/")).collect();
+        let (a, _) = Announcer::new(None, core::slice::from_ref(&tier), &mut Rng::new(1));
+        let (b, _) = Announcer::new(None, &[tier], &mut Rng::new(2));
+        let order =
+            |a: &Announcer| a.tiers[0].iter().map(|t| t.announce.url.clone()).collect::<Vec<_>>();
+        assert_eq!(order(&a).len(), TRACKERS_MAX);
+        assert_ne!(order(&a), order(&b));
+    }
+
+    #[test]
+    fn tiers_in_order_and_the_one_that_answers_first() {
+        let mut a = announcer(None, &[&["http://a.a/", "http://b.a/"], &["http://c.a/"]]);
+        let first = poll(&mut a, at(0)).unwrap();
+        a.handle_failure(at(0), "refused");
+        let second = poll(&mut a, at(0)).unwrap();
+        assert_ne!(first, second);
+        succeed(&mut a, at(0));
+        // BEP 12: the second is now the first of its tier.
+        assert_eq!(poll(&mut a, at(60)).unwrap(), second.replace("Started", "None"));
+        a.handle_failure(at(60), "refused");
+        assert_eq!(poll(&mut a, at(60)).unwrap(), first);
+        a.handle_failure(at(60), "refused");
+        assert_eq!(poll(&mut a, at(60)).unwrap(), "c.a:80 Started");
+        a.handle_failure(at(60), "refused\n");
+        assert_eq!(a.status(), "http://c.a/: refused\\n");
+        assert_eq!(poll(&mut a, at(60)), None);
+        assert!(a.poll_timeout().unwrap() > at(60));
+    }
+
+    #[test]
+    fn a_lan_tracker_that_is_late_is_found_at_once() {
+        for announce in ["10.0.0.9", "http://192.168.1.1:5000/announce", "http://lab/announce"] {
+            let mut a = announcer(Some(announce), &[]);
+            let mut now = at(0);
+            while now < at(600) {
+                assert!(poll(&mut a, now).unwrap().ends_with("Started"));
+                a.handle_failure(now, "refused");
+                let next = a.poll_timeout().unwrap();
+                let (low, high) = if now < at(120) { (1000, 1500) } else { (4000, 5000) };
+                let pause = u64::try_from((next - now).as_millis()).unwrap();
+                assert!((low..=high).contains(&pause), "{pause} at {now:?}");
+                now = next;
+            }
+            let _ = poll(&mut a, now).unwrap();
+            succeed(&mut a, now);
+            assert_eq!(a.poll_timeout(), Some(now + Duration::from_secs(60)));
+        }
+    }
+
+    #[test]
+    fn another_tracker_is_left_alone_longer_and_longer() {
+        let mut a = announcer(Some("http://t.example/"), &[]);
+        let (mut now, mut pauses) = (at(0), Vec::new());
+        for _ in 0..20 {
+            let _ = poll(&mut a, now).unwrap();
             a.handle_failure(now, "refused");
             let next = a.poll_timeout().unwrap();
             pauses.push(next - now);
             now = next;
         }
-        assert!(pauses[0] <= Duration::from_millis(1_250), "{pauses:?}");
-        assert!(pauses[13] >= FAR_PAUSE_MAX && pauses[13] <= FAR_PAUSE_MAX * 2);
+        assert!(pauses[0] <= Duration::from_secs(1) && pauses[0] >= Duration::from_millis(750));
+        assert!(pauses.windows(2).take(9).all(|pair| pair[0] < pair[1]));
+        assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX));
+        assert!(pauses[19] >= PAUSE_MAX * 3 / 4);
     }
 
     #[test]
-    fn tiers_in_order_and_a_bare_announce_first() {
-        let list: &[&[&str]] = &[&["http://192.0.2.1/a"], &["http://192.0.2.2/b"]];
-        let mut url = announcer("http://192.0.2.9/x", list);
-        assert_eq!(url.poll(at(0)).unwrap().target.to_string(), "192.0.2.1:80");
-        url.handle_failure(at(0), "refused");
-        assert_eq!(url.poll(at(0)).unwrap().target.to_string(), "192.0.2.2:80");
-        let mut bare = announcer("10.0.0.9", list);
-        assert_eq!(bare.poll(at(0)).unwrap().target.to_string(), "10.0.0.9:5000");
-        bare.handle_own(at(0));
-        assert_eq!(bare.poll(at(0)).unwrap().target.to_string(), "192.0.2.1:80");
-        answer(&mut bare, 0);
-        assert_eq!(bare.current().unwrap().announce.target.to_string(), "192.0.2.1:80");
-        let mut only = announcer("10.0.0.9", &[]);
-        only.poll(at(0)).unwrap();
-        only.handle_own(at(0));
-        assert_eq!(only.poll_timeout(), None);
-        assert!(only.is_idle());
+    fn completed_is_said_once() {
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        a.completed(at(1));
+        succeed(&mut a, at(2));
+        assert_eq!(poll(&mut a, at(2)).unwrap(), "10.0.0.9:5000 Completed");
+        a.handle_failure(at(2), "reset");
+        assert!(a.owes_completed());
+        assert_eq!(poll(&mut a, at(4)).unwrap(), "10.0.0.9:5000 Completed");
+        succeed(&mut a, at(4));
+        assert!(!a.owes_completed());
+        assert_eq!(poll(&mut a, at(5)), None);
+        assert_eq!(poll(&mut a, at(64)).unwrap(), "10.0.0.9:5000 None");
+        succeed(&mut a, at(64));
+        a.completed(at(65));
+        assert_eq!(poll(&mut a, at(65)).unwrap(), "10.0.0.9:5000 Completed");
     }
 
     #[test]
-    fn redirections_are_followed_and_bounded() {
-        let mut a = announcer("http://192.0.2.1/a", &[]);
-        a.poll(at(0)).unwrap();
-        let there = b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.7/b\r\nContent-Length: 0\r\n\r\n";
-        for _ in 0..REDIRECTS_MAX {
-            assert_eq!(a.handle_answer(at(0), there, false), Progress::Redirect);
-            assert_eq!(a.poll(at(0)).unwrap().target.to_string(), "192.0.2.7:80");
-            assert!(request(&a).starts_with("GET /b?info_hash="), "{}", request(&a));
+    fn a_tracker_that_does_not_know_us_hears_started_first() {
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        a.completed(at(0));
+        assert_eq!(poll(&mut a, at(0)).unwrap(), "10.0.0.9:5000 Started");
+        succeed(&mut a, at(0));
+        assert_eq!(poll(&mut a, at(0)).unwrap(), "10.0.0.9:5000 Completed");
+    }
+
+    #[test]
+    fn stopped_goes_to_who_answered() {
+        let mut a = announcer(None, &[&["http://a.a/"], &["http://b.a/"]]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        a.handle_failure(at(0), "refused");
+        let _ = poll(&mut a, at(0)).unwrap();
+        succeed(&mut a, at(0));
+        a.stop(at(10));
+        assert!(!a.is_idle());
+        assert_eq!(a.poll_timeout(), Some(at(10)));
+        assert_eq!(poll(&mut a, at(10)).unwrap(), "b.a:80 Stopped");
+        assert!(requested(&a).contains("event=stopped&numwant=0"));
+        succeed(&mut a, at(11));
+        assert!(a.is_idle() && a.poll(at(1000)).is_none());
+        a.start(at(20));
+        assert_eq!(poll(&mut a, at(20)).unwrap(), "a.a:80 Started");
+    }
+
+    #[test]
+    fn stopped_is_tried_once_and_only_if_we_were_known() {
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        a.stop(at(0));
+        assert!(a.is_idle());
+
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        a.stop(at(0));
+        assert!(!a.is_idle());
+        a.handle_failure(at(1), "reset");
+        assert!(a.is_idle());
+
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        a.stop(at(0));
+        succeed(&mut a, at(1));
+        assert_eq!(poll(&mut a, at(1)).unwrap(), "10.0.0.9:5000 Stopped");
+        a.handle_failure(at(2), "reset");
+        assert!(a.is_idle());
+    }
+
+    #[test]
+    fn a_pause_does_not_hold_back_stopped() {
+        let mut a = announcer(Some("http://t.example/"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        succeed(&mut a, at(0));
+        let _ = poll(&mut a, at(60)).unwrap();
+        a.handle_failure(at(60), "reset");
+        a.stop(at(60));
+        assert_eq!(poll(&mut a, at(60)).unwrap(), "t.example:80 Stopped");
+    }
+
+    #[test]
+    fn wanting_peers_waits_for_the_min_interval() {
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        succeed(&mut a, at(0));
+        a.want_peers(at(10));
+        assert_eq!(a.poll_timeout(), Some(at(30)));
+        a.want_peers(at(40));
+        assert_eq!(a.poll_timeout(), Some(at(30)));
+        let _ = poll(&mut a, at(40)).unwrap();
+        succeed(&mut a, at(40));
+        a.want_peers(at(75));
+        assert_eq!(a.poll_timeout(), Some(at(75)));
+    }
+
+    #[test]
+    fn intervals_are_obeyed_within_reason() {
+        for (interval, min, due) in [(60, 30, 60), (0, 0, 5), (30, 90, 90), (99_999, 5, 3600)] {
+            let mut a = announcer(Some("10.0.0.9"), &[]);
+            let _ = poll(&mut a, at(0)).unwrap();
+            let _ = a.handle_answer(at(0), &body(interval, min), false);
+            assert_eq!(a.poll_timeout(), Some(at(due)));
         }
-        assert!(matches!(a.handle_answer(at(0), there, false), Progress::Failed(_)));
+    }
+
+    #[test]
+    fn ourselves_are_never_asked_again() {
+        let mut a = announcer(Some("10.0.0.9"), &[&["http://b.a/"]]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        a.handle_own(at(0));
+        assert_eq!(poll(&mut a, at(0)).unwrap(), "b.a:80 Started");
+        succeed(&mut a, at(0));
+        assert_eq!(poll(&mut a, at(60)).unwrap(), "b.a:80 None");
+
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        a.handle_own(at(0));
+        assert_eq!(a.status(), "we are the tracker");
+        a.completed(at(1));
+        a.want_peers(at(1));
+        a.start(at(1));
+        assert!(a.is_idle() && a.poll(at(1000)).is_none());
+    }
+
+    #[test]
+    fn redirections_are_followed_five_times() {
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        assert_eq!(redirect(&mut a, at(0), "http://b.a:81/x"), Progress::Redirect);
+        assert_eq!(a.poll_timeout(), Some(Instant::ORIGIN));
+        assert_eq!(poll(&mut a, at(0)).unwrap(), "b.a:81 Started");
+        assert!(requested(&a).starts_with("GET /x?info_hash=%01"));
+        assert_eq!(redirect(&mut a, at(0), "/y?info_hash=z"), Progress::Redirect);
+        assert_eq!(poll(&mut a, at(0)).unwrap(), "b.a:81 Started");
+        assert!(requested(&a).starts_with("GET /y?info_hash=z HTTP"));
+        for _ in 0..3 {
+            assert_eq!(redirect(&mut a, at(0), "//c.a/z"), Progress::Redirect);
+            assert_eq!(poll(&mut a, at(0)).unwrap(), "c.a:80 Started");
+        }
+        let end = Progress::Failed("it redirects without end".into());
+        assert_eq!(redirect(&mut a, at(0), "/"), end);
+        assert!(a.poll_timeout().unwrap() >= at(1));
+        // The next attempt begins at the announce again, and its success is the announce's.
+        assert_eq!(poll(&mut a, at(2)).unwrap(), "10.0.0.9:5000 Started");
+        assert_eq!(redirect(&mut a, at(2), "/again"), Progress::Redirect);
+        let _ = poll(&mut a, at(2)).unwrap();
+        succeed(&mut a, at(2));
+        assert_eq!(poll(&mut a, at(62)).unwrap(), "10.0.0.9:5000 None");
+    }
+
+    #[test]
+    fn redirections_that_lead_nowhere_fail() {
+        for location in ["https://b.a/", "there", "http://b.a:0/", "ftp://b.a/"] {
+            let mut a = announcer(Some("10.0.0.9"), &[]);
+            let _ = poll(&mut a, at(0)).unwrap();
+            assert!(matches!(redirect(&mut a, at(0), location), Progress::Failed(_)), "{location}");
+        }
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        let nowhere = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n";
+        assert!(matches!(a.handle_answer(at(0), nowhere, false), Progress::Failed(_)));
+        let _ = poll(&mut a, at(2)).unwrap();
+        assert_eq!(redirect(&mut a, at(2), "/x"), Progress::Redirect);
+        let _ = poll(&mut a, at(2)).unwrap();
+        a.handle_own(at(2));
+        assert!(!a.is_idle() && a.status().ends_with("it redirects to ourselves"));
+    }
+
+    #[test]
+    fn answers_that_do_not_help() {
+        let refusal = http::answer(400, "text/plain", &build_failure("not here"));
+        for (bytes, why) in [
+            (refusal.as_slice(), "the tracker refuses: not here"),
+            (b"HTTP/1.1 404 No\r\n\r\n<html>", "the tracker answers HTTP 404"),
+            (b"SSH-2.0", "this is not HTTP/1.1"),
+            (b"HTTP/1.1 200 OK\r\nContent-", "the connection ended within the HTTP answer"),
+        ] {
+            let mut a = announcer(Some("10.0.0.9"), &[]);
+            let _ = poll(&mut a, at(0)).unwrap();
+            assert_eq!(a.handle_answer(at(0), bytes, true), Progress::Failed(why.into()));
+            assert_eq!(poll(&mut a, ms(1500)).unwrap(), "10.0.0.9:5000 Started");
+        }
+    }
+
+    #[test]
+    fn inputs_at_the_wrong_time_do_nothing() {
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        a.handle_failure(at(0), "?");
+        a.handle_own(at(0));
+        assert!(matches!(a.handle_answer(at(0), &body(1, 1), true), Progress::Failed(_)));
+        a.start(at(9));
+        assert_eq!(a.poll_timeout(), Some(at(0)));
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: it never panics, never sleeps for ever while
+        /// somebody is left to ask, and says `completed` no more often than it was told.
+        #[test]
+        fn any_order_of_inputs_is_survived(
+            seed: u64,
+            inputs in prop::collection::vec((0_u8..9, 0_u64..100), 0..80),
+        ) {
+            let list = [vec!["http://a.a/".to_owned(), "10.0.0.1".to_owned()]];
+            let (mut a, _) = Announcer::new(Some("10.0.0.9"), &list, &mut Rng::new(seed));
+            let (mut now, mut told, mut said) = (at(0), false, 0);
+            a.start(now);
+            for (input, wait) in inputs {
+                now = now + Duration::from_secs(wait);
+                match input {
+                    0 | 1 => {
+                        let _ = a.poll(now);
+                        said += u8::from(requested(&a).contains("event=completed"));
+                    }
+                    2 | 3 => {
+                        let completed = requested(&a).contains("event=completed");
+                        let done = a.handle_answer(now, &body(60, 30), false);
+                        if completed && matches!(done, Progress::Done(_)) {
+                            prop_assert!(!a.owes_completed());
+                        }
+                    }
+                    4 => a.handle_failure(now, "x"),
+                    5 => { let _ = redirect(&mut a, now, "/x"); }
+                    6 => { a.completed(now); told = true; }
+                    7 => a.want_peers(now),
+                    _ if wait == 0 => a.stop(now),
+                    _ => a.start(now),
+                }
+                prop_assert!(told || said == 0);
+                let waits = matches!(a.state, State::Waiting { .. } | State::Redirected(_));
+                prop_assert_eq!(a.poll_timeout().is_some(), waits);
+            }
+        }
     }
 }

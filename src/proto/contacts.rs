@@ -233,7 +233,10 @@ mod tests {
     #[test]
     fn ports_rotate_and_never_leave_the_range() {
         let mut ports = Ports::new(5000, 2, false);
-        assert_eq!((ports.take(), ports.take(), ports.take()), (Some(Some(5001)), Some(Some(5002)), None));
+        assert_eq!(
+            (ports.take(), ports.take(), ports.take()),
+            (Some(Some(5001)), Some(Some(5002)), None)
+        );
         ports.give_back(Some(5002));
         ports.give_back(Some(5001));
         assert_eq!(ports.take(), Some(Some(5002)));

@@ -10,8 +10,8 @@ use super::store::{Store, StoreError};
 use crate::units::geometry::{Block, Geometry};
 use crate::units::id::SwarmId;
 use crate::units::limits::BLOCKS_A_CALL;
-use crate::wire::message::{self, Message, Span, LENGTH_BYTES, PIECE_HEAD_BYTES, PIECE_ID};
 use crate::wire::message::Malformed;
+use crate::wire::message::{self, Message, Span, LENGTH_BYTES, PIECE_HEAD_BYTES, PIECE_ID};
 
 /// Bytes for whatever comes behind what is expected.
 const TAIL_BYTES: usize = 4 * 1024;
@@ -191,8 +191,11 @@ impl Incoming {
                             if self.inbox.len() == PIECE_HEAD_BYTES {
                                 self.inbox.clear();
                                 let offset = plan.offset_of(block);
-                                self.filling =
-                                    Some(Filling { block: Some(block), offset, left: block.length });
+                                self.filling = Some(Filling {
+                                    block: Some(block),
+                                    offset,
+                                    left: block.length,
+                                });
                                 landed(Landed::Head(block));
                                 next = predicted.next();
                             }
@@ -321,9 +324,5 @@ impl ReceivePlan {
 }
 
 fn head_of(block: Block) -> [u8; PIECE_HEAD_BYTES] {
-    message::piece_head(Span {
-        index: block.piece.get(),
-        begin: block.begin,
-        length: block.length,
-    })
+    message::piece_head(Span { index: block.piece.get(), begin: block.begin, length: block.length })
 }

@@ -351,7 +351,13 @@ impl Partial {
     }
 
     /// Asks for missing blocks in order, until `out` has `target` blocks.
-    fn take(&mut self, piece: PieceIndex, geometry: &Geometry, target: usize, out: &mut Vec<Block>) {
+    fn take(
+        &mut self,
+        piece: PieceIndex,
+        geometry: &Geometry,
+        target: usize,
+        out: &mut Vec<Block>,
+    ) {
         for (n, state) in (0u32..).zip(&mut self.blocks) {
             if out.len() >= target || self.missing == 0 {
                 return;
@@ -372,7 +378,7 @@ fn nth(block: Block) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::proptest;
 
     const ME: ConnId = ConnId { slot: 0, generation: 1 };
 

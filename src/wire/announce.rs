@@ -542,8 +542,7 @@ mod tests {
 
     #[test]
     fn forms_write_a_space_as_plus() {
-        let r =
-            parse_query("peer_id=a+b%2Bdefghijklmnopqrs&port=1&info_hash=++++++++++++++++++++");
+        let r = parse_query("peer_id=a+b%2Bdefghijklmnopqrs&port=1&info_hash=++++++++++++++++++++");
         let r = r.unwrap();
         assert_eq!((r.info_hash, &r.peer_id.0[..4]), (InfoHash([b' '; 20]), &b"a b+"[..]));
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bendy::encoding::{Encoder, Error};
 
 use super::bencode::Value;
+use super::metainfo::text::escape_cut;
 use super::metainfo::{self, Metainfo, MetainfoError};
 use crate::units::limits::PIECE_BYTES_MAX;
 
@@ -112,7 +113,7 @@ pub fn piece_length_for(total: u64) -> u32 {
 /// # Errors
 /// [`CreateError`] if this peer itself would refuse the torrent.
 pub fn build(torrent: &NewTorrent<'_>) -> Result<Vec<u8>, CreateError> {
-    torrent.announce_tiers.iter().flatten().try_for_each(|address| check_announce(address))?;
+    torrent.announce_tiers.iter().try_for_each(|tier| check_announces(tier))?;
     let mut encoder = Encoder::new();
     encoder.emit_dict(|mut outer| {
         let tiers = torrent.announce_tiers;
@@ -170,7 +171,7 @@ fn emit_files(list: &mut Encoder, files: &[(Vec<String>, u64)]) -> Result<(), Er
 /// [`CreateError`] if the torrent is not sound or an address is not.
 pub fn set_announce(torrent: &[u8], announces: &[String]) -> Result<Vec<u8>, CreateError> {
     let first = announces.first().ok_or(CreateError::NoAnnounce)?;
-    announces.iter().try_for_each(|address| check_announce(address))?;
+    check_announces(announces)?;
     let before = Metainfo::parse(torrent)?;
     let root = metainfo::root(torrent)?;
     let had_list = root.get("announce-list").is_some();
@@ -213,11 +214,16 @@ pub fn set_announce(torrent: &[u8], announces: &[String]) -> Result<Vec<u8>, Cre
     Ok(bytes)
 }
 
-fn check_announce(address: &str) -> Result<(), CreateError> {
-    if address.is_empty() || address.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(CreateError::BadAnnounce(metainfo::text::escape_cut(address.as_bytes(), 100)));
+/// Whether addresses can stand in a torrent; not whether a tracker answers there.
+///
+/// # Errors
+/// [`CreateError::BadAnnounce`] with the first that is empty or holds blanks or control characters.
+pub fn check_announces(addresses: &[String]) -> Result<(), CreateError> {
+    let bad = |c: char| c.is_whitespace() || c.is_control();
+    match addresses.iter().find(|address| address.is_empty() || address.contains(bad)) {
+        Some(address) => Err(CreateError::BadAnnounce(escape_cut(address.as_bytes(), 100))),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -62,7 +62,13 @@ impl Peer {
         }
         if !self.dial(now, remote, Purpose::Announce(id), None) {
             let why = "every client port is in use";
-            self.release_purpose(now, Purpose::Announce(id), None, crate::proto::contacts::Ending::Failed, why);
+            self.release_purpose(
+                now,
+                Purpose::Announce(id),
+                None,
+                crate::proto::contacts::Ending::Failed,
+                why,
+            );
         }
     }
 

@@ -18,7 +18,11 @@ impl Peer {
             (Ok(Phase::Peering(p)), _) if p.is_seeder() => {
                 let swarm = p.swarm;
                 let ours = self.swarms.get(&swarm).is_some_and(|s| s.picker.is_complete());
-                if ours { Closed::BothSeeders } else { Closed::Fin }
+                if ours {
+                    Closed::BothSeeders
+                } else {
+                    Closed::Fin
+                }
             }
             (Ok(Phase::Announcing { .. }), None) => {
                 // The end of the answer, where it gave no length.

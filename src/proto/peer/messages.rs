@@ -423,8 +423,8 @@ impl Peer {
     /// Says whether we want something of it, when that has changed.
     pub(super) fn update_interest(&mut self, now: Instant, id: ConnId) {
         let change = self.with_peering(id, |peering, swarm, _, _| {
-            let wants = swarm.stage == Stage::Downloading
-                && peering.has_any_lacking(swarm.picker.have());
+            let wants =
+                swarm.stage == Stage::Downloading && peering.has_any_lacking(swarm.picker.have());
             let changed = wants != peering.am_interested;
             peering.am_interested = wants;
             changed.then_some(wants)

@@ -15,8 +15,8 @@ mod tick;
 
 use super::connection::{Connection, Phase};
 use super::contacts::Ports;
-use super::output::{Action, Event};
 use super::outgoing::SendPlan;
+use super::output::{Action, Event};
 use super::swarm::{Report, Swarm};
 use super::tracker::Tracker;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};

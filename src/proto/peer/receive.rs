@@ -107,7 +107,8 @@ impl Peer {
                 let deadline = *deadline;
                 if had.is_empty() && bytes[0].is_ascii_uppercase() {
                     let deadline = now + HTTP_WITHIN;
-                    conn.phase = Ok(Phase::Asked { bytes: Vec::new(), deadline });
+                    conn.phase = Ok(Phase::Asked { bytes: core::mem::take(bytes).to_vec(), deadline });
+                    self.asked(now, id);
                     return Ok(());
                 }
                 if had.is_empty() && bytes[0] != FIRST_BYTE {
@@ -194,14 +195,14 @@ impl Peer {
         });
         if let Some(twin) = twin {
             let twin_dialed = self.connection(twin).is_some_and(|c| c.dialed);
-            let keep_new = dialed != twin_dialed && dialed_by_smaller(own_id, theirs.peer_id, dialed);
+            let keep_new =
+                dialed != twin_dialed && dialed_by_smaller(own_id, theirs.peer_id, dialed);
             if !keep_new {
                 return Err(Closed::Duplicate);
             }
             self.close(now, twin, Closed::Duplicate);
         }
-        let peering =
-            Peering::new(swarm, theirs.peer_id, theirs.fast(), theirs.extended(), now);
+        let peering = Peering::new(swarm, theirs.peer_id, theirs.fast(), theirs.extended(), now);
         if let Some(conn) = self.connection(id) {
             conn.phase = Ok(Phase::Peering(Box::new(peering)));
         }
@@ -268,10 +269,11 @@ impl Peer {
         let Some(peering) = conn.peering_mut() else { return };
         let swarm = peering.swarm;
         let mut incoming = core::mem::take(&mut peering.incoming);
-        let landing = incoming.land(plan, count, scratch, store, &mut spill, |landed| match landed {
-            Landed::Head(block) => self.expected_head(id, block),
-            Landed::Filled(block) => self.block_filled(now, id, block),
-        });
+        let landing =
+            incoming.land(plan, count, scratch, store, &mut spill, |landed| match landed {
+                Landed::Head(block) => self.expected_head(id, block),
+                Landed::Filled(block) => self.block_filled(now, id, block),
+            });
         if let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
             peering.incoming = incoming;
         }
@@ -287,7 +289,13 @@ impl Peer {
     }
 
     /// Reads items one at a time from bytes that came in no expected order.
-    fn spill_received(&mut self, now: Instant, id: ConnId, mut bytes: &[u8], store: &mut dyn Store) {
+    fn spill_received(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        mut bytes: &[u8],
+        store: &mut dyn Store,
+    ) {
         while let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
             let swarm_id = peering.swarm;
             let mut incoming = core::mem::take(&mut peering.incoming);

@@ -169,7 +169,11 @@ impl Peer {
             self.events.push_back(Event::Verified(id, piece));
             self.announce_have(now, id, piece);
         } else {
-            log::warn!("{}: piece {} does not match its hash, fetching it again", swarm.torrent.name, piece.get());
+            log::warn!(
+                "{}: piece {} does not match its hash, fetching it again",
+                swarm.torrent.name,
+                piece.get()
+            );
             swarm.wasted += u64::from(geometry.piece_size(piece));
             swarm.picker.failed(piece);
         }

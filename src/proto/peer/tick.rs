@@ -139,7 +139,11 @@ impl Peer {
             peering.unchoked_at = None;
             let dropped: Vec<_> = outgoing.drop_backlog().collect();
             // BEP 6: every request is answered, if only by reject. Without it, choke says it all.
-            if peering.fast { dropped } else { Vec::new() }
+            if peering.fast {
+                dropped
+            } else {
+                Vec::new()
+            }
         });
         let Some(dropped) = dropped else { return };
         self.say(id, &Message::Choke);

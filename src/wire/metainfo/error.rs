@@ -98,7 +98,7 @@ impl fmt::Display for MetainfoError {
             Self::FileIsFolder(path) => write!(f, "'{path}' is a file and also a folder"),
             Self::Malformed(malformed) => write!(f, "not sound bencode: {malformed}"),
             Self::Missing(field) => write!(f, "'{field}' is missing"),
-            Self::Name(field, bad) => write!(f, "a '{field}' {bad}"),
+            Self::Name(field, bad) => write!(f, "'{field}' {bad}"),
             Self::NoFiles => f.write_str("it has no files"),
             Self::NotATorrent(what) => write!(f, "not a torrent: {what}"),
             Self::OutOfRange(Field::PieceLength) => {

@@ -1,12 +1,14 @@
 //! What stands beside `info`: trackers and notes. Nothing of it is vouched for by the info-hash,
 //! so nothing of it is a reason to refuse a torrent: what cannot be read is shown with the unknown.
 
-use super::text::lossless;
+use super::text::{escape_cut, lossless};
 use super::Other;
 use crate::wire::bencode::{Dict, Value};
 
 /// Addresses of one kind that are kept.
 const ADDRESSES_MAX: usize = 10_000;
+/// Bytes of one text that are kept; an address that was cut holds a blank, so nobody can dial it.
+const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The known keys of the outer dictionary; of a key that stands there twice, the first.
 #[derive(Default)]
@@ -63,7 +65,10 @@ fn set_list<T>(slot: &mut Vec<T>, value: Option<Vec<T>>) -> bool {
 }
 
 fn text(value: Value<'_>) -> Option<String> {
-    value.as_bytes().map(lossless)
+    value.as_bytes().map(|bytes| match bytes.len() {
+        0..=TEXT_BYTES_MAX => lossless(bytes),
+        _ => escape_cut(bytes, TEXT_BYTES_MAX),
+    })
 }
 
 /// An address, if there is one.

@@ -97,6 +97,15 @@ fn what_stands_beside_info() {
 }
 
 #[test]
+fn a_note_of_megabytes_is_cut() {
+    let mut bytes = b"d7:comment2000000:".to_vec();
+    bytes.resize(bytes.len() + 2_000_000, 0xff);
+    bytes.extend(&torrent("6:lengthi1e4:name1:a", 1)[1..]);
+    let comment = Metainfo::parse(&bytes).unwrap().comment.unwrap();
+    assert!(comment.len() < 5_000_000 && comment.ends_with("\\xff... (2000000 bytes)"));
+}
+
+#[test]
 fn private_on_the_safe_side() {
     for (value, private) in [("i0e", false), ("i1e", true), ("i2e", true), ("1:1", true)] {
         let info = format!("6:lengthi1e4:name1:a7:private{value}");
@@ -120,7 +129,7 @@ fn refusals_in_words() {
     assert_eq!(error(one, 2), "it has 2 piece hashes for 1 pieces");
     assert_eq!(error("4:name1:a", 1), "'length' is missing");
     assert_eq!(error("6:lengthi-1e4:name1:a", 1), "'length' is negative or too large");
-    assert_eq!(error("6:lengthi1e4:name2:..", 1), "a 'name' leads out of its folder");
+    assert_eq!(error("6:lengthi1e4:name2:..", 1), "'name' leads out of its folder");
     assert_eq!(error("6:lengthi1e4:name1:a4:name1:b", 1), "'name' stands there twice");
     assert_eq!(error("5:filesle6:lengthi1e4:name1:a", 1), "it has both 'length' and 'files'");
     assert_eq!(error("5:filesle4:name1:a", 0), "it has no files");
@@ -169,7 +178,7 @@ proptest! {
         for bytes in [&bytes[..], &bytes[..cut % bytes.len()]] {
             if let Ok(metainfo) = Metainfo::parse(bytes) {
                 prop_assert!(!metainfo.name.contains('/') && !metainfo.files.is_empty());
-                metainfo.geometry.pieces().for_each(|piece| { metainfo.piece_hash(piece); });
+                prop_assert!(metainfo.geometry.pieces().all(|piece| metainfo.piece_hash(piece).len() == 20));
             }
         }
     }

@@ -1,0 +1,160 @@
+//! Command lines as people type them, and what they mean.
+
+use super::*;
+
+fn try_parse(line: &str) -> Result<Command, UsageError> {
+    parse(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+}
+
+fn ok(line: &str) -> Command {
+    try_parse(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+fn run(line: &str) -> Run {
+    match ok(line) {
+        Command::Run(run) => run,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn refused(line: &str) -> String {
+    let UsageError(text) = try_parse(line).unwrap_err();
+    assert!(!text.contains('\n') && !text.is_empty(), "one line: {text:?}");
+    text
+}
+
+#[test]
+fn the_form_of_the_design_card() {
+    let Run { network, torrents, shareable } = run("--listen 5000 --max-conns 6");
+    assert_eq!((network.listen, network.max_conns), (5000, 6));
+    assert_eq!(torrents, PathBuf::from("torrents"));
+    assert_eq!(shareable, PathBuf::from("shareable"));
+    assert!(!network.client_ports_any && !network.exit_when_complete && network.state.is_none());
+    assert_eq!(run(""), run("--listen 5000 --max-conns 6"));
+}
+
+#[test]
+fn every_way_to_write_an_option() {
+    for line in ["--listen 6000 -q", "--listen=6000 --quiet", "-l6000 -q", "-q -l 6000"] {
+        let network = run(line).network;
+        assert!(network.listen == 6000 && network.quiet, "{line}");
+    }
+    let network = run(
+        "--peer a --peer=b:5001 -p[::1]:5000 --peers-file f --client-ports any --listen 65535 \
+         --bind [::1] --seed-dials --no-lsd --no-dht --no-pex --log-level debug --log-file l \
+         --exit-when-complete --max-inbound 7 --upload-slots 2 --state s",
+    )
+    .network;
+    assert_eq!(network.peers, ["a", "b:5001", "[::1]:5000"]);
+    assert_eq!(network.bind, Some(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])));
+    assert!(network.client_ports_any && network.seed_dials && network.exit_when_complete);
+    assert_eq!((network.max_inbound, network.upload_slots), (7, 2));
+    assert_eq!(network.log_level, LevelFilter::Debug);
+}
+
+#[test]
+fn options_before_and_after_the_command() {
+    let show = Command::Show { file: "f".into(), json: true, piece: Some(3) };
+    for line in ["show f --json --piece 3", "--json show --piece=3 f", "show --json --piece 3 -- f"]
+    {
+        assert_eq!(ok(line), show, "{line}");
+    }
+    let Command::Get { torrent, output, network } = ok("--listen=6000 get x.torrent -oout -p h")
+    else {
+        panic!("get")
+    };
+    assert_eq!((torrent.as_str(), output), ("x.torrent", "out".into()));
+    assert!(network.listen == 6000 && network.peers == ["h"] && network.exit_when_complete);
+    assert_eq!(
+        ok("check --shareable=s -- -rf"),
+        Command::Check { file: "-rf".into(), shareable: "s".into() }
+    );
+    assert_eq!(
+        ok("set-announce f 10.0.0.1 http://b/"),
+        Command::SetAnnounce {
+            file: "f".into(),
+            addresses: vec!["10.0.0.1".into(), "http://b/".into()]
+        }
+    );
+}
+
+#[test]
+fn create_takes_values_that_look_like_options() {
+    assert_eq!(
+        ok("create p -a x --announce y --piece-length 256K --private --comment --help -o z"),
+        Command::Create {
+            path: "p".into(),
+            announces: vec!["x".into(), "y".into()],
+            piece_length: Some(256 * 1024),
+            private: true,
+            comment: Some("--help".into()),
+            output: Some("z".into()),
+        }
+    );
+    assert_eq!(piece_length("16384"), Ok(16384));
+    assert_eq!(piece_length("1MiB"), Ok(1 << 20));
+    for bad in ["0", "-1", "1G", "513M", "4194304K", "99999999999", "", "K"] {
+        assert!(piece_length(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn numbers_are_checked_in_words() {
+    let port = "a port is a number from 1 to 65535";
+    for bad in ["0", "65536", "x", "+5", "-5", "99999999999999999999"] {
+        let text = refused(&format!("--listen {bad}"));
+        assert!(text.contains(port) && text.contains("--listen") && text.contains(bad), "{text}");
+    }
+    assert!(refused("--max-conns 0").contains("from 1 to 65534"));
+    assert!(refused("--listen 65530").contains("no 6 client ports after port 65530"));
+    assert!(refused("get f --listen 65530").contains("--client-ports any"));
+    run("--listen 65529");
+    assert!(refused("--client-ports some").contains("'range' or 'any'"));
+    assert!(refused("--log-level trace").contains("off, error"));
+    assert!(refused("--bind host").contains("IPv4 or IPv6"));
+}
+
+#[test]
+fn what_is_not_there_is_refused() {
+    for unknown in ["--max-up=5", "--public", "--rpc x", "--json", "-z", "-z5", "--seed-ratio 1"] {
+        let text = refused(unknown);
+        assert!(text.contains("no such option") || text.contains("Unrecognized"), "{text}");
+    }
+    assert!(refused("shwo f").contains("no command 'shwo'; there are: get, show"));
+    assert!(refused("x\x1b[2J").contains("\\u{1b}"));
+    assert!(refused("--quiet=yes").contains("takes no value"));
+    assert!(refused("--listen").contains("--listen"));
+    assert!(refused("show").contains("FILE"));
+    refused("show a b");
+    refused("set-announce f");
+    refused("--torrents x show f");
+    refused("get f --exit-when-complete");
+}
+
+#[test]
+fn help_and_version_from_anywhere() {
+    assert_eq!(ok("-V"), Command::Version);
+    assert_eq!(ok("--listen 5 --version"), Command::Version);
+    for line in ["--help", "-h", "--listen 5 -h"] {
+        let Command::Help(text) = ok(line) else { panic!("{line}") };
+        assert!(text.contains("--max-conns") && text.contains("set-announce"), "{text}");
+        assert!(!text.contains("max-up"), "{text}");
+    }
+    let Command::Help(text) = ok("create -h") else { panic!("create") };
+    assert!(text.contains("--piece-length") && text.contains("Thumbs.db"), "{text}");
+}
+
+#[test]
+fn an_option_takes_a_value_in_all_commands_or_in_none() {
+    let info = Args::get_args_info();
+    let mut seen = std::collections::BTreeMap::new();
+    for flag in info.commands.iter().flat_map(|sub| sub.command.flags).chain(info.flags) {
+        let takes_value = matches!(flag.kind, FlagInfoKind::Option { .. });
+        for name in [flag.long.to_string(), flag.short.map(String::from).unwrap_or_default()] {
+            assert_eq!(*seen.entry(name.clone()).or_insert(takes_value), takes_value, "{name}");
+            if name.is_empty() {
+                seen.remove(&name);
+            }
+        }
+    }
+}

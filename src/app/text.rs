@@ -1,0 +1,101 @@
+//! Sizes, dates and foreign names as people read them.
+
+use std::path::Path;
+
+pub use crate::wire::metainfo::text::{escape, escape_bytes, json_string};
+
+/// A path on one line that a terminal can show.
+#[must_use]
+pub fn path(path: &Path) -> String {
+    escape_bytes(path.as_os_str().as_encoded_bytes())
+}
+
+/// Bytes in the largest decimal unit that leaves at least one: `3.0 MB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut thousandths = u128::from(bytes);
+    for unit in UNITS {
+        let tenths = (thousandths + 50) / 100;
+        if tenths < 10_000 || unit == "EB" {
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+        thousandths /= 1000;
+    }
+    unreachable!("the last unit takes every number")
+}
+
+/// A piece length as its makers count: `32 KiB`, or bytes if it is no whole number of KiB.
+#[must_use]
+pub fn piece_size(bytes: u32) -> String {
+    match bytes {
+        0 => "0 bytes".into(),
+        n if n % (1 << 20) == 0 => format!("{} MiB", n >> 20),
+        n if n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
+        n => format!("{n} bytes"),
+    }
+}
+
+/// Seconds since 1970 as a date of the Gregorian calendar in UTC, within the years 1970 to 9999.
+#[must_use]
+pub fn date(seconds: i64) -> Option<String> {
+    let seconds = u64::try_from(seconds).ok().filter(|&seconds| seconds < 253_402_300_800)?;
+    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
+    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let mut year = 1970;
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    Some(format!("{year}-{month:02}-{:02} {hour:02}:{minute:02}:{second:02} UTC", days + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (2_920_050, "2.9 MB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(size(bytes), text, "{bytes}");
+        }
+        assert_eq!(piece_size(32768), "32 KiB");
+        assert_eq!(piece_size(1 << 20), "1 MiB");
+        assert_eq!(piece_size(50001), "50001 bytes");
+    }
+
+    #[test]
+    fn dates() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_700_000_000, "2023-11-14 22:13:20 UTC"),
+            (1_735_689_599, "2024-12-31 23:59:59 UTC"),
+            (253_402_300_799, "9999-12-31 23:59:59 UTC"),
+        ] {
+            assert_eq!(date(seconds).as_deref(), Some(text));
+        }
+        assert_eq!(date(-1), None);
+        assert_eq!(date(i64::MAX), None);
+    }
+}

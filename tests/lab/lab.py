@@ -247,9 +247,10 @@ class Host:
         self.lab.processes.append(process)
         return process
 
-    def peer(self, *options, listen=5000, max_conns=6):
+    def peer(self, *options, listen=5000, max_conns=6, log=None):
         """Starts reactor-peer as the course does, in its folder."""
-        return self.start(self.lab.binary, "--listen", listen, "--max-conns", max_conns, *options)
+        return self.start(self.lab.binary, "--listen", listen, "--max-conns", max_conns, *options,
+                          log=log)
 
     def received(self):
         """Bytes that came in over eth0, by the kernel's count; None when there is no eth0 yet."""

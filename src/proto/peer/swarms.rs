@@ -202,7 +202,7 @@ impl Peer {
             partials: swarm.picker.partials().map(|(p, blocks)| (p.get(), blocks)).collect(),
             uploaded: swarm.uploaded,
             downloaded: swarm.downloaded,
-            contacts: swarm.contacts.iter().collect(),
+            contacts: swarm.contacts.best(),
         })
     }
 

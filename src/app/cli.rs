@@ -108,10 +108,6 @@ pub struct Network {
     pub seed_dials: bool,
     /// Remote ends served at once, at least 1.
     pub upload_slots: usize,
-    /// Bytes a second sent at most. No option sets it yet.
-    pub max_up: Option<u64>,
-    /// Bytes a second received at most. No option sets it yet.
-    pub max_down: Option<u64>,
     /// End when every torrent is complete.
     pub exit_when_complete: bool,
     /// No progress display.
@@ -320,8 +316,6 @@ macro_rules! with_network {
                     max_inbound: self.max_inbound.into(),
                     seed_dials: self.seed_dials,
                     upload_slots: self.upload_slots.into(),
-                    max_up: None,
-                    max_down: None,
                     exit_when_complete,
                     quiet: self.quiet,
                     log_level: self.log_level,

@@ -2,7 +2,8 @@
 
 use crate::units::id::ConnId;
 use crate::units::limits::{
-    CONTACTS_MAX, REDIAL_FIRST, REDIAL_KNOWN_MAX, REDIAL_OTHER_MAX, REDIAL_OTHER_TRIES,
+    CONTACTS_MAX, CONTACTS_SAVED_MAX, REDIAL_FIRST, REDIAL_KNOWN_MAX, REDIAL_OTHER_MAX,
+    REDIAL_OTHER_TRIES,
 };
 use crate::units::time::{Duration, Instant};
 use core::net::SocketAddr;
@@ -132,9 +133,15 @@ impl Contacts {
         }
     }
 
-    /// All addresses that ever proved good or were never tried, for the resume record.
-    pub fn iter(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.map.iter().filter(|(_, c)| c.failures == 0 || c.known).map(|(&addr, _)| addr)
+    /// The addresses for the resume record, those that failed least first: after a restart any of
+    /// them may be the one that is still there.
+    #[must_use]
+    pub fn best(&self) -> Vec<SocketAddr> {
+        let never = Instant::from_micros(u64::MAX);
+        let usable = self.map.iter().filter(|(_, c)| c.next < never);
+        let mut ranked: Vec<_> = usable.map(|(&addr, c)| (c.failures, addr)).collect();
+        ranked.sort_unstable();
+        ranked.into_iter().map(|(_, addr)| addr).take(CONTACTS_SAVED_MAX).collect()
     }
 
     fn waiting(&self, known_only: bool) -> impl Iterator<Item = (&SocketAddr, &Contact)> {

@@ -124,12 +124,15 @@ impl Peer {
     /// When this swarm next wants to dial or announce.
     pub(super) fn swarm_timeout(&self, swarm: &Swarm) -> Option<Instant> {
         let announce = swarm.announcer.poll_timeout();
-        let contact = match self.dials(swarm) {
-            Some(known_only) if self.ports.has_free() => swarm.contacts.next_due(known_only),
-            _ => None,
-        };
+        if !self.ports.has_free() {
+            // Until a port comes back, an announce that is due waits for the next tick.
+            return announce.map(|at| at.max(self.next_tick));
+        }
+        if self.stopping {
+            return announce;
+        }
+        let contact = self.dials(swarm).and_then(|known| swarm.contacts.next_due(known));
         let next = [announce, contact].into_iter().flatten().min()?;
-        // Where the client ports are all lent, an announce that is due waits for the next tick.
         Some(next.max(self.ports_rest_until))
     }
 

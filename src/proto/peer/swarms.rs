@@ -202,7 +202,7 @@ impl Peer {
             partials: swarm.picker.partials().map(|(p, blocks)| (p.get(), blocks)).collect(),
             uploaded: swarm.uploaded,
             downloaded: swarm.downloaded,
-            contacts: swarm.contacts.iter().collect(),
+            contacts: swarm.contacts.best(),
         })
     }
 
@@ -227,10 +227,15 @@ impl Peer {
         self.stopping && self.swarms.values().all(|s| s.announcer.is_idle())
     }
 
-    /// Whether no announce waits or is under way.
+    /// Whether every tracker that can be reached has heard of our completions.
     #[must_use]
-    pub fn announces_done(&self) -> bool {
-        self.swarms.values().all(|s| s.announcer.is_idle())
+    pub fn announces_done(&self, now: Instant) -> bool {
+        // A tracker that is away is waited for no longer: its next turn lies in the future.
+        let away = |at: Option<Instant>| at.is_some_and(|at| at > now);
+        self.swarms
+            .values()
+            .map(|s| &s.announcer)
+            .all(|a| !a.owes_completed() || away(a.poll_timeout()))
     }
 
     /// Works out what we are in the swarm, and says so when it has changed.

@@ -1,0 +1,197 @@
+//! The torrents at work: they come and go with the folder, their pieces are hashed in slices,
+//! their content gets its final name, their progress is saved.
+
+use super::{Reactor, FLUSH_PAUSE, SCAN_PAUSE, SETTLE_PAUSE};
+use crate::proto::swarm::Torrent;
+use crate::reactor::contents::{Content, FlushJob, Place};
+use crate::reactor::folders;
+use crate::reactor::hash::Kind;
+use crate::reactor::watch::Change;
+use crate::units::geometry::PieceIndex;
+use crate::units::id::SwarmId;
+use crate::units::limits::HASH_SLICE_BYTES;
+use crate::units::time::Instant;
+use crate::wire::metainfo::Metainfo;
+use std::path::Path;
+
+impl Reactor {
+    /// Joins the swarm of a torrent.
+    ///
+    /// # Errors
+    /// A sentence, when the torrent is bad or its content cannot be opened.
+    pub fn add_torrent(&mut self, source: &Path, bytes: &[u8]) -> Result<SwarmId, String> {
+        let now = self.clock.now();
+        let metainfo = Metainfo::parse(bytes).map_err(|error| error.to_string())?;
+        let twin = self.contents.values().find(|c| c.metainfo.info_hash == metainfo.info_hash);
+        if let Some(twin) = twin {
+            return Err(format!("the same torrent as {}", folders::shown(&twin.source)));
+        }
+        if let Some(other) = self.contents.values().find(|c| c.metainfo.name == metainfo.name) {
+            let other = folders::shown(&other.source);
+            return Err(format!("its content has the same name as that of {other}"));
+        }
+        let id = self.peer.next_swarm_id();
+        let torrent = Torrent {
+            info_hash: metainfo.info_hash,
+            name: metainfo.name.clone(),
+            geometry: metainfo.geometry,
+            private: metainfo.private,
+            announce: metainfo.announce.clone(),
+            announce_list: metainfo.announce_list.clone(),
+        };
+        let places = &self.options.places;
+        let opened = Content::open(now, id, source, metainfo, places, &mut self.storage);
+        let (content, start) = opened.map_err(|error| {
+            self.storage.close(id);
+            error.to_string()
+        })?;
+        content.queue_checks(id, &start.have, &mut self.hashes);
+        let unchecked = content.unchecked;
+        self.contents.insert(id, content);
+        let added = self.peer.add_swarm(now, torrent, start);
+        debug_assert_eq!(added, Some(id));
+        if unchecked == 0 {
+            self.checked(id);
+        }
+        self.drain();
+        Ok(id)
+    }
+
+    pub(super) fn verify(&mut self, swarm: SwarmId, piece: PieceIndex) {
+        if let Some(content) = self.contents.get(&swarm) {
+            self.hashes.push(content.job(swarm, piece, Kind::Verify));
+        }
+    }
+
+    /// Hashes for one slice of time.
+    pub(super) fn hash(&mut self) {
+        if self.hashes.is_empty() {
+            return;
+        }
+        for done in self.hashes.run(&mut self.storage, HASH_SLICE_BYTES) {
+            let now = self.clock.now();
+            let swarm = done.job.swarm;
+            match (done.job.kind, done.outcome) {
+                (Kind::Verify, Ok(good)) => {
+                    let storage = &mut self.storage;
+                    self.peer.handle_verified(now, swarm, done.job.piece, good, storage);
+                }
+                (Kind::Verify, Err(error)) => self.peer.handle_store_error(now, swarm, &error),
+                // A file that cannot be read has no good pieces.
+                (Kind::Check, outcome) => {
+                    self.check_done(swarm, done.job.piece, outcome == Ok(true));
+                }
+            }
+            self.drain();
+        }
+    }
+
+    pub(super) fn check_done(&mut self, swarm: SwarmId, piece: PieceIndex, good: bool) {
+        let now = self.clock.now();
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        content.unchecked = content.unchecked.saturating_sub(1);
+        let last = content.unchecked == 0;
+        if good {
+            content.found += 1;
+            self.peer.handle_checked(now, swarm, piece);
+        }
+        if last {
+            self.checked(swarm);
+        }
+    }
+
+    /// It is clear what there is: the swarm starts.
+    pub(super) fn checked(&mut self, swarm: SwarmId) {
+        let now = self.clock.now();
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        if let Err(error) = content.settle(swarm, &self.options.places, &mut self.storage) {
+            return self.peer.handle_store_error(now, swarm, &error);
+        }
+        let part = content.place == Place::Part;
+        let whole = content.found == content.metainfo.geometry.piece_count();
+        if part && whole {
+            self.finish(now, swarm);
+        }
+        self.peer.handle_check_done(now, swarm);
+    }
+
+    pub(super) fn finish(&mut self, now: Instant, swarm: SwarmId) {
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        match content.finish(swarm, &self.options.places, &mut self.storage) {
+            Err(error) => self.peer.handle_store_error(now, swarm, &error),
+            Ok(files) => {
+                if let Some(progress) = self.peer.progress(swarm) {
+                    let places = &self.options.places;
+                    let job = content.flush_job(now, swarm, files, progress, places);
+                    self.submit_flush(job, swarm);
+                }
+            }
+        }
+    }
+
+    pub(super) fn save_due(&mut self, now: Instant) {
+        let due = |c: &Content| c.dirty && !c.flushing && c.saved_at + FLUSH_PAUSE <= now;
+        let swarms: Vec<SwarmId> =
+            self.contents.iter().filter(|(_, c)| due(c)).map(|(&id, _)| id).collect();
+        for swarm in swarms {
+            self.save(now, swarm);
+        }
+    }
+
+    pub(super) fn save(&mut self, now: Instant, swarm: SwarmId) {
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        if content.unchecked > 0 || content.place == Place::Doubtful {
+            return;
+        }
+        let files = self.storage.files(swarm);
+        if let Some(progress) = self.peer.progress(swarm) {
+            let job = content.flush_job(now, swarm, files, progress, &self.options.places);
+            self.submit_flush(job, swarm);
+        }
+    }
+
+    pub(super) fn submit_flush(&mut self, job: FlushJob, swarm: SwarmId) {
+        if self.flusher.submit(job).is_err() {
+            if let Some(content) = self.contents.get_mut(&swarm) {
+                content.flushing = false;
+                content.dirty = true;
+            }
+        }
+    }
+
+    pub(super) fn scan(&mut self) {
+        let now = self.clock.now();
+        let Some(folder) = &mut self.folder else { return };
+        let changes = folder.scan();
+        self.scan_at = match (folder.is_unsettled(), folder.watch_fd()) {
+            (true, _) => Some(now + SETTLE_PAUSE),
+            (false, None) => Some(now + SCAN_PAUSE),
+            (false, Some(_)) => None,
+        };
+        for change in changes {
+            match change {
+                Change::Added(path, bytes) => {
+                    self.remove_torrent(&path);
+                    if let Err(why) = self.add_torrent(&path, &bytes) {
+                        log::error!("{}: {why}", folders::shown(&path));
+                    }
+                }
+                Change::Removed(path) => self.remove_torrent(&path),
+                Change::Unreadable(path, why) => log::error!("{}: {why}", folders::shown(&path)),
+            }
+        }
+    }
+
+    pub(super) fn remove_torrent(&mut self, source: &Path) {
+        let now = self.clock.now();
+        let found = self.contents.iter().find(|(_, c)| c.source == source).map(|(&id, _)| id);
+        let Some(swarm) = found else { return };
+        self.save(now, swarm);
+        log::info!("{}: removed", folders::shown(source));
+        self.peer.remove_swarm(now, swarm);
+        self.hashes.forget(swarm);
+        self.storage.close(swarm);
+        self.contents.remove(&swarm);
+        self.drain();
+    }
+}

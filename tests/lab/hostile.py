@@ -11,20 +11,17 @@ entries: file, verdict, also, info_hash, checks). For every entry:
 """
 
 import json
-import os
 import pathlib
 import re
 import resource
-import select
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import lab
 
+HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 1.0
 RSS_MAX = 64 * lab.MIB
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -33,34 +30,23 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 class Ended:
     """How a program ended, and what it took."""
 
-    def __init__(self, status, seconds, rss, out, err):
-        self.status, self.seconds, self.rss, self.out, self.err = status, seconds, rss, out, err
+    def __init__(self, result, out=b"", err=""):
+        told = json.loads(result.read_text())
+        self.status, self.seconds, self.rss = told["status"], told["seconds"], told["rss"]
+        self.out, self.err = out, err
 
 
-def measured(argv, cwd=None, seconds=20):
-    """Runs a program to its end; peak memory is the kernel's count (wait4)."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        began = time.monotonic()
-        child = subprocess.Popen([str(part) for part in argv], cwd=cwd, stdin=subprocess.DEVNULL,
-                                 stdout=out, stderr=err, preexec_fn=lab.die_with_parent)
-        ended = reap(child, seconds)
-        took = time.monotonic() - began
-        out.seek(0)
-        err.seek(0)
-        return Ended(ended[0], took, ended[1], out.read(), err.read().decode("utf-8", "replace"))
+def under_measure(result, *argv, seconds=20):
+    """The command line that runs a program and writes down how it ended."""
+    return [sys.executable, "-I", "-S", HERE / "measured.py", result, seconds, *argv]
 
 
-def reap(child, seconds):
-    """Waits for a child; returns its exit status (negative: the signal) and its peak memory."""
-    descriptor = os.pidfd_open(child.pid)
-    try:
-        if not select.select([descriptor], [], [], seconds)[0]:
-            child.kill()
-    finally:
-        os.close(descriptor)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    return child.returncode, usage.ru_maxrss * 1024
+def measured(folder, *argv):
+    """Runs a program to its end."""
+    result = folder / "ended.json"
+    command = [str(part) for part in under_measure(result, *argv)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    return Ended(result, done.stdout, done.stderr.decode("utf-8", "replace"))
 
 
 def sound(entry):
@@ -68,9 +54,9 @@ def sound(entry):
     return {entry["verdict"], *entry.get("also", [])}
 
 
-def judge_show(options, entry, path):
+def judge_show(options, entry, path, folder):
     """Yields what is wrong with `show --json` on this file."""
-    ended = measured([options.binary, "show", "--json", path])
+    ended = measured(folder, options.binary, "show", "--json", path)
     if ended.status not in (0, 2):
         yield f"show ended with status {ended.status}: {ended.err[-300:]!r}"
         return
@@ -133,24 +119,25 @@ def judge_main(options, entry, path, control):
         shutil.copy(control / "zz-control.torrent", run / "torrents")
         shutil.copy(control / "zz-control.bin", run / "shareable")
         outside = tree(sandbox)
+        result = control / "ended.json"
         process = lab.Process(
-            [options.binary, "--listen", options.listen, "--bind", "127.0.0.1"],
+            under_measure(result, options.binary, "--listen", options.listen, "--bind",
+                          "127.0.0.1"),
             sandbox / "log.txt", cwd=run)
         try:
             process.wait_for(r"(?i)zz-control.*\bseeder\b", 10)
-            process.signal(signal.SIGTERM)
-            status, rss = reap(process._popen, 10)
-            process._reader.join(5)
+            process.stop()
         except lab.Failure as failure:
-            yield f"main form: {failure}"
+            yield f"main form: {failure}: {[line for _, line in process.lines[-3:]]}"
             return
         finally:
             if process.running():
                 process.kill()
-        if status not in (0, 7):
-            yield f"main form ended with status {status}"
-        if rss > RSS_MAX:
-            yield f"main form took {rss // lab.MIB} MiB"
+        ended = Ended(result)
+        if ended.status not in (0, 7):
+            yield f"main form ended with status {ended.status}"
+        if ended.rss > RSS_MAX:
+            yield f"main form took {ended.rss // lab.MIB} MiB"
         yield from judge_lines(entry, [line for _, line in process.lines])
         for name, mode in tree(sandbox).items():
             inside = name.startswith(("deep/run/torrents/", "deep/run/shareable/"))
@@ -167,7 +154,7 @@ def judge_main(options, entry, path, control):
 def judge_lines(entry, lines):
     """Yields what is wrong with the log lines about this file."""
     refusals = [line for line in lines
-                if entry["file"] in line and re.search(r"(?i)refus|cannot|bad|not a torrent", line)]
+                if entry["file"] in line and re.search(lab.REFUSED, line)]
     verdicts = sound(entry)
     if refusals and "reject" not in verdicts:
         yield f"main form refuses it: {refusals[0]!r}"
@@ -209,7 +196,7 @@ def main():
         wrong = 0
         for entry in entries:
             path = corpus / entry["file"]
-            found = list(judge_show(options, entry, path))
+            found = list(judge_show(options, entry, path, control))
             if not options.show_only:
                 found += judge_main(options, entry, path, control)
             for fault in found:

@@ -27,6 +27,7 @@ LISTENING = r"listening on (\S+)"
 CLIENT_CONNECTED = r"client (\d+) connected to (\S+)"
 BECAME_SEEDER = r"-> seeder\b"
 WAITING = r"(?i)\bwaiting\b"
+REFUSED = r"\[(ERROR|WARN)\]"
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -294,8 +295,9 @@ class Host:
     def complete(self, relative):
         """Whether the content is under its final name and nothing is marked incomplete."""
         path = self.shareable / relative
-        names = [entry.name for entry in self.folder.rglob("*")]
-        unfinished = [name for name in names if name.endswith((".part", ".aria2"))]
+        # Not rglob: a folder that is renamed meanwhile would end it.
+        unfinished = [name for _, folders, files in os.walk(self.folder)
+                      for name in folders + files if name.endswith((".part", ".aria2"))]
         return path.exists() and not unfinished
 
 

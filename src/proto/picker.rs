@@ -117,14 +117,12 @@ impl Picker {
         self.order.is_empty() && self.partials.values().all(|p| p.missing == 0)
     }
 
-    /// Picks up to `count` blocks that `who`, with the pieces `theirs`, can send and that it was
-    /// not `asked` for. A `suspect` piece is left to one peer alone.
+    /// Picks up to `count` blocks that `who`, with the pieces `theirs`, can send. A `suspect` piece is left to one peer alone.
     pub fn pick(
         &mut self,
         theirs: &Bitfield,
         who: ConnId,
         suspect: &dyn Fn(PieceIndex) -> bool,
-        asked: &dyn Fn(Block) -> bool,
         count: usize,
         out: &mut Vec<Block>,
     ) {
@@ -145,9 +143,6 @@ impl Picker {
             partial.owner = suspect(piece).then_some(who);
             partial.take(piece, &self.geometry, target, out);
             self.partials.insert(piece, partial);
-        }
-        if out.is_empty() && count > 0 && self.is_end_game() {
-            self.pick_again(theirs, asked, target, out);
         }
     }
 
@@ -246,14 +241,16 @@ impl Picker {
         })
     }
 
-    /// In the end game a block is asked for again, the least asked first.
-    fn pick_again(
+    /// For the end game: up to `count` blocks that others were asked for and this peer was not,
+    /// the least asked first.
+    pub fn pick_again(
         &mut self,
         theirs: &Bitfield,
         asked: &dyn Fn(Block) -> bool,
-        target: usize,
+        count: usize,
         out: &mut Vec<Block>,
     ) {
+        let target = out.len() + count;
         for times in 1..ASKED_MAX {
             for (&piece, partial) in &mut self.partials {
                 if !theirs.get(piece.get()) {
@@ -424,9 +421,9 @@ mod tests {
                     }
                     3 if !peers.is_empty() => {
                         let at = rng.index(peers.len());
-                        picker.pick(&peers[at], ME, &|_| false, &|b| asked.contains(&b), 0, &mut Vec::new());
+                        picker.pick(&peers[at], ME, &|_| false, 0, &mut Vec::new());
                         let mut out = Vec::new();
-                        picker.pick(&peers[at], ME, &|_| false, &|b| asked.contains(&b), 3, &mut out);
+                        picker.pick(&peers[at], ME, &|_| false, 3, &mut out);
                         assert!(out.iter().all(|b| peers[at].get(b.piece.get())));
                         asked.extend(out);
                     }
@@ -460,9 +457,9 @@ mod tests {
         common.clear(2);
         picker.add_peer(&common);
         let mut out = Vec::new();
-        picker.pick(&Bitfield::full(4), ME, &|_| false, &|_| false, 1, &mut out);
+        picker.pick(&Bitfield::full(4), ME, &|_| false, 1, &mut out);
         assert_eq!(out[0].piece.get(), 2);
-        picker.pick(&Bitfield::full(4), ME, &|_| false, &|_| false, 1, &mut out);
+        picker.pick(&Bitfield::full(4), ME, &|_| false, 1, &mut out);
         assert_eq!((out[1].piece.get(), out[1].begin), (2, 16_384));
     }
 
@@ -473,12 +470,12 @@ mod tests {
         let full = Bitfield::full(1);
         picker.add_peer(&full);
         let mut first = Vec::new();
-        picker.pick(&full, ME, &|_| false, &|_| false, 8, &mut first);
+        picker.pick(&full, ME, &|_| false, 8, &mut first);
         assert_eq!(first.len(), 2);
         let (mut same, mut other) = (Vec::new(), Vec::new());
-        picker.pick(&full, ME, &|_| false, &|b| first.contains(&b), 8, &mut same);
+        picker.pick_again(&full, &|b| first.contains(&b), 8, &mut same);
         assert!(same.is_empty());
-        picker.pick(&full, ME, &|_| false, &|_| false, 8, &mut other);
+        picker.pick_again(&full, &|_| false, 8, &mut other);
         assert_eq!(other, first);
         assert!(picker.received(first[0]) && !picker.received(first[0]));
     }

@@ -103,6 +103,11 @@ impl Peer {
 
     /// Asks for as many blocks as the peer can have under way.
     pub(super) fn request_more(&mut self, now: Instant, id: ConnId) {
+        self.request_up_to(now, id, 0);
+    }
+
+    /// The same; an idle peer is also asked for up to `again` blocks that others owe us.
+    pub(super) fn request_up_to(&mut self, now: Instant, id: ConnId, again: usize) {
         let mut wanted = Vec::new();
         let asked = self.with_peering(id, |peering, swarm, outgoing, remote| {
             let open = !peering.peer_choking && peering.am_interested;
@@ -120,7 +125,10 @@ impl Peer {
             let has_asked = |b: Block| requests.contains(&b) || filling == Some(b);
             let suspect = |piece| swarm.blame.is_suspect(piece);
             let count = peering.depth.saturating_sub(owed);
-            swarm.picker.pick(pieces, id, &suspect, &has_asked, count, &mut wanted);
+            swarm.picker.pick(pieces, id, &suspect, count, &mut wanted);
+            if owed == 0 && wanted.is_empty() && swarm.picker.is_end_game() {
+                swarm.picker.pick_again(pieces, &has_asked, again, &mut wanted);
+            }
             if owed == 0 && !wanted.is_empty() {
                 peering.last_block = now;
             }

@@ -13,6 +13,9 @@ use crate::units::limits::{
 use crate::units::time::Instant;
 use crate::wire::message::Message;
 
+/// Blocks that an idle peer is asked for again at a time.
+const END_GAME_BLOCKS: usize = 16;
+
 impl Peer {
     /// Time has passed. Early or repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -82,7 +85,9 @@ impl Peer {
             self.request_all(now, swarm);
         }
         self.update_interest(now, id);
-        self.request_more(now, id);
+        // The end game: what the others have owed for a while is asked for again. At once would
+        // only fetch twice what is on its way already.
+        self.request_up_to(now, id, END_GAME_BLOCKS);
     }
 
     /// BEP 3: every ten seconds the slots go to those who deserve them.

@@ -107,8 +107,11 @@ impl Geometry {
     pub fn block(&self, index: u32, begin: u32, length: u32) -> Option<Block> {
         let piece = self.piece(index)?;
         let end = u64::from(begin) + u64::from(length);
-        (length > 0 && end <= u64::from(self.piece_size(piece)))
-            .then_some(Block { piece, begin, length })
+        (length > 0 && end <= u64::from(self.piece_size(piece))).then_some(Block {
+            piece,
+            begin,
+            length,
+        })
     }
 
     /// Number of blocks we split this piece into.

@@ -107,7 +107,8 @@ impl Peer {
                 let deadline = *deadline;
                 if had.is_empty() && bytes[0].is_ascii_uppercase() {
                     let deadline = now + HTTP_WITHIN;
-                    conn.phase = Ok(Phase::Asked { bytes: core::mem::take(bytes).to_vec(), deadline });
+                    conn.phase =
+                        Ok(Phase::Asked { bytes: core::mem::take(bytes).to_vec(), deadline });
                     self.asked(now, id);
                     return Ok(());
                 }

@@ -271,6 +271,17 @@ impl Incoming {
         self.filling = Some(Filling { block: Some(block), offset, left: block.length });
     }
 
+    /// The rest of the block under way is not wanted any more, if it is this one.
+    pub fn forget(&mut self, block: Block) -> bool {
+        match &mut self.filling {
+            Some(filling) if filling.block == Some(block) => {
+                filling.block = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The `length` bytes after the head just read are not wanted.
     pub fn discard(&mut self, length: u32) {
         let left = length;

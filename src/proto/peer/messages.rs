@@ -155,6 +155,27 @@ impl Peer {
 
     /// Whether the block that this head announces is wanted, and where it rests.
     pub(super) fn accept_head(&mut self, id: ConnId, span: Span) -> Option<(Block, u64)> {
+        let accepted = self.judge_head(id, span)?;
+        self.take_over(id, accepted.0);
+        Some(accepted)
+    }
+
+    /// A block has one writer: two copies that come at once would mix, and the later one would
+    /// write into a piece that is verified. The newer writes all of it, so the older gives way.
+    fn take_over(&mut self, id: ConnId, block: Block) {
+        let swarm = self.connection(id).and_then(|c| c.swarm());
+        let Some(swarm) = swarm.and_then(|id| self.swarms.get(&id)) else { return };
+        for member in swarm.members.clone().into_iter().filter(|&member| member != id) {
+            self.with_peering(member, |peering, swarm, _, _| {
+                if peering.incoming.forget(block) {
+                    swarm.picker.give_back(block);
+                    swarm.wasted += u64::from(block.length);
+                }
+            });
+        }
+    }
+
+    fn judge_head(&mut self, id: ConnId, span: Span) -> Option<(Block, u64)> {
         self.with_peering(id, |peering, swarm, _, remote| {
             let geometry = swarm.torrent.geometry;
             let block = geometry.block(span.index, span.begin, span.length)?;

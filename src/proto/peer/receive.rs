@@ -33,7 +33,12 @@ impl Peer {
                 // connection may have filled meanwhile.
                 let alone = !swarm.picker.is_end_game() && peering.late.is_empty();
                 let most = if alone { usize::MAX } else { 0 };
-                let expected = peering.requests.iter().copied().take(most);
+                let others = swarm.members.iter().filter(|&&member| member != id);
+                let others = others.filter_map(|m| connections.get(m.slot as usize));
+                let under_way: Vec<Block> =
+                    others.filter_map(|c| c.peering()?.incoming.filling()).collect();
+                let free = |b: &Block| swarm.picker.wants(*b) && !under_way.contains(b);
+                let expected = peering.requests.iter().copied().take(most).take_while(free);
                 peering.incoming.plan(swarm.id, swarm.geometry(), expected, plan);
             }
             None => {

@@ -118,12 +118,6 @@ impl Outgoing {
         core::mem::take(&mut self.backlog).into_iter()
     }
 
-    /// Blocks that wait.
-    #[must_use]
-    pub fn backlog_len(&self) -> usize {
-        self.backlog.len()
-    }
-
     /// Says what to send next. The geometry is that of the swarm; `None` before the handshake.
     pub fn plan(&self, of: Option<(SwarmId, &Geometry)>, plan: &mut SendPlan) {
         plan.clear();

@@ -477,7 +477,8 @@ impl World {
                 return;
             }
             let mut plan = std::mem::take(&mut self.send_plan);
-            let planned = self.hosts[host].peer.as_mut().is_some_and(|p| p.send_plan(conn, &mut plan));
+            let planned =
+                self.hosts[host].peer.as_mut().is_some_and(|p| p.send_plan(conn, &mut plan));
             if planned {
                 let count = self.share(room);
                 let bytes = self.gather(host, &plan, count);
@@ -489,7 +490,8 @@ impl World {
                 if let Some(peer) = &mut self.hosts[host].peer {
                     peer.handle_sent(now, conn, count);
                 }
-                while let Some(action) = self.hosts[host].peer.as_mut().and_then(Peer::poll_action) {
+                while let Some(action) = self.hosts[host].peer.as_mut().and_then(Peer::poll_action)
+                {
                     self.hosts[host].count_action(self.now);
                     self.obey(host, action);
                 }

@@ -439,10 +439,10 @@ impl Peer {
         }
     }
 
-    /// Two seeders have nothing to say to each other (BEP 21).
+    /// Two seeders have nothing to say to each other (BEP 21), once the last `have` is out.
     pub(super) fn part_if_useless(&mut self, now: Instant, id: ConnId) {
         let useless = self.with_peering(id, |peering, swarm, outgoing, _| {
-            swarm.stage == Stage::Complete && peering.is_seeder() && outgoing.backlog_len() == 0
+            swarm.stage == Stage::Complete && peering.is_seeder() && outgoing.is_empty()
         });
         if useless == Some(true) {
             self.close(now, id, Closed::BothSeeders);

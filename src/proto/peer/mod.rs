@@ -202,9 +202,13 @@ impl Peer {
                 swarm.up.add(now, payload);
             }
         }
-        let answered = matches!(conn.phase, Ok(Phase::Answering { .. }));
-        if answered && conn.outgoing.is_empty() {
-            self.close(now, id, super::closed::Closed::HttpDone);
+        if !conn.outgoing.is_empty() {
+            return;
+        }
+        match conn.phase {
+            Ok(Phase::Answering { .. }) => self.close(now, id, super::closed::Closed::HttpDone),
+            Ok(Phase::Peering(_)) => self.part_if_useless(now, id),
+            _ => {}
         }
     }
 

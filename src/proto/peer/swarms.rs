@@ -121,6 +121,10 @@ impl Peer {
         let (info_hash, left, members) =
             (swarm.torrent.info_hash, swarm.left(), swarm.members.clone());
         self.tracker.track(info_hash, left);
+        // The last run may have ended between a piece's last block and its hash.
+        let received: Vec<_> =
+            swarm.geometry().pieces().filter(|&p| swarm.picker.is_received(p)).collect();
+        self.actions.extend(received.into_iter().map(|piece| Action::Verify(id, piece)));
         for host in bare {
             match host.host {
                 Host::Ip(_) if complete => {}

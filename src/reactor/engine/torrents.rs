@@ -173,7 +173,7 @@ impl Reactor {
                 Change::Added(path, bytes) => {
                     self.remove_torrent(&path);
                     if let Err(why) = self.add_torrent(&path, &bytes) {
-                        log::error!("{}: {why}", folders::shown(&path));
+                        log::error!("{}: refused: {why}", folders::shown(&path));
                     }
                 }
                 Change::Removed(path) => self.remove_torrent(&path),

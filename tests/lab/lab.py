@@ -27,6 +27,7 @@ LISTENING = r"listening on (\S+)"
 CLIENT_CONNECTED = r"client (\d+) connected to (\S+)"
 BECAME_SEEDER = r"-> seeder\b"
 WAITING = r"(?i)\bwaiting\b"
+TROUBLE = r"\[ERROR\]|panicked"
 REFUSED = r"\[(ERROR|WARN)\]"
 
 KIB = 1024
@@ -75,6 +76,7 @@ def main(name, run, options, hosts=True):
         with Lab(options.keep) as lab:
             try:
                 run(lab, options)
+                lab.expect_no_trouble()
             except Exception:
                 lab.show_logs()
                 raise
@@ -325,6 +327,13 @@ class Lab:
         for number, name in enumerate(names, 1):
             self.hosts[name] = Host(self, name, number)
         return [self.hosts[name] for name in names]
+
+    def expect_no_trouble(self):
+        """No process of ours has told of an error; the scripts make none on purpose."""
+        for process in self.processes:
+            if str(self.binary) in process.argv:
+                for match in process.said(TROUBLE):
+                    raise Failure(f"{process.name}: {match.string}")
 
     def show_logs(self, lines=25):
         """The end of every log, for whoever has to find out why."""

@@ -109,7 +109,8 @@ def direction(lab_, options, client, ours_seeds, hosts):
     (theirs.folder / "course.torrent").write_bytes(torrent)
 
     peer = ours.peer(log=f"{ours.name}-ours")
-    peer.wait_for(lab.LISTENING, 10)
+    # Only then: aria2 waits two minutes after a tracker that does not know its torrent yet.
+    peer.wait_for(rf"{root.name}: (checking -> |waiting)", 10)
     other = client.start(theirs, theirs.folder / "course.torrent", not ours_seeds)
     receiving = other if ours_seeds else peer
     # Transmission 3.00 does not create files without bytes; we must.

@@ -26,8 +26,24 @@ pub enum Action {
     Resolve(HostPort, Asker),
     /// This connection has something to send.
     Send(ConnId),
+    /// Send this datagram; it may get lost.
+    SendDatagram {
+        /// From which socket.
+        via: Via,
+        /// To whom.
+        to: SocketAddr,
+        /// All of it.
+        bytes: Vec<u8>,
+    },
     /// Hash this piece; answer with `handle_verified`.
     Verify(SwarmId, PieceIndex),
+}
+
+/// The socket of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// The one with the number of the listening port.
+    Port,
 }
 
 /// Who wants a name resolved.

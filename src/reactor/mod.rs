@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod contents;
+pub mod datagram;
 pub mod engine;
 pub mod folders;
 pub mod guard;

@@ -38,6 +38,8 @@ pub const ANNOUNCE_WITHIN: Duration = Duration::from_secs(15);
 pub const HTTP_HEAD_MAX: usize = 8 * 1024;
 /// Bytes of the largest answer of a tracker.
 pub const HTTP_BODY_MAX: usize = 1024 * 1024;
+/// Bytes of the longest datagram read: KRPC and tracker messages fit one Ethernet frame.
+pub const DATAGRAM_BYTES_MAX: usize = 4 * 1024;
 /// BEP 3: keep-alives are generally sent once every two minutes.
 pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(110);
 /// A connection that was silent so long is lost.

@@ -1,7 +1,9 @@
 //! Links between two hosts: bytes on the way, windows, how they end.
 
+use reactor_peer::proto::output::Via;
 use reactor_peer::units::id::ConnId;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 /// One end of a link.
 #[derive(Debug, Default)]
@@ -44,6 +46,8 @@ pub enum Happening {
     Bytes(usize, usize, Vec<u8>),
     /// The other end has closed: FIN, or with words, RST.
     Ended(usize, usize, Option<&'static str>),
+    /// A datagram arrives at a host: from whom, and what.
+    Datagram(usize, Via, SocketAddr, Vec<u8>),
     /// The timer of a host (and its incarnation) is due.
     Timer(usize, u32),
     /// A piece of a host is to be hashed.

@@ -7,7 +7,7 @@ use super::network::{End, Happening, Link};
 use super::plan::Plan;
 use reactor_peer::proto::incoming::{ReceivePlan, Segment as Place, SCRATCH_BYTES};
 use reactor_peer::proto::outgoing::{Segment as Piece, SendPlan};
-use reactor_peer::proto::output::{Action, Event};
+use reactor_peer::proto::output::{Action, Event, Via};
 use reactor_peer::proto::peer::{Config, DialError, Peer};
 use reactor_peer::proto::swarm::{Start, Torrent};
 use reactor_peer::units::bitfield::Bitfield;
@@ -182,6 +182,9 @@ impl World {
             Happening::Answered(link, answer) => self.answered(link, answer),
             Happening::Bytes(link, end, bytes) => self.arrived(link, end, bytes),
             Happening::Ended(link, end, words) => self.ended(link, end, words),
+            Happening::Datagram(host, via, from, bytes) => {
+                self.input(host, |peer, now, _| peer.handle_datagram(now, via, from, &bytes));
+            }
             Happening::Timer(host, incarnation) => self.timer(host, incarnation),
             Happening::Hash(host, incarnation, piece) => self.hashed(host, incarnation, piece),
             Happening::Fault => self.fault(),
@@ -262,11 +265,23 @@ impl World {
                 }
             }
             Action::Send(conn) => self.hosts[host].to_send.push_back(conn),
+            Action::SendDatagram { via, to, bytes } => self.send_datagram(host, via, to, bytes),
             Action::Verify(_, piece) => {
                 let at = self.now + self.rng.below(5_000);
                 let incarnation = self.hosts[host].incarnation;
                 self.schedule(at, Happening::Hash(host, incarnation, piece));
             }
+        }
+    }
+
+    /// Datagrams get lost while there are faults, and none comes twice.
+    fn send_datagram(&mut self, host: usize, via: Via, to: SocketAddr, bytes: Vec<u8>) {
+        let from = self.hosts[host].addr();
+        let lost = self.faulty && self.rng.below(10) == 0;
+        let target = self.hosts.iter().position(|h| h.ip == to.ip() && to.port() == LISTEN);
+        if let Some(target) = target.filter(|_| !lost) {
+            let at = self.now + 1 + self.rng.below(self.plan.latency);
+            self.schedule(at, Happening::Datagram(target, via, from, bytes));
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod announce;
 mod closing;
+mod datagrams;
 mod dial;
 mod messages;
 mod receive;

@@ -1,6 +1,7 @@
 //! The poll loop: waits for sockets, signals, folders and helpers; gives the core one input at a
 //! time and does what the core asks for.
 
+mod datagrams;
 mod torrents;
 
 use crate::proto::incoming::{ReceivePlan, SCRATCH_BYTES};
@@ -9,6 +10,7 @@ use crate::proto::output::{Action, Asker, Event};
 use crate::proto::peer::{Config, Peer};
 use crate::reactor::clock::Clock;
 use crate::reactor::contents::{self, Content, FlushJob, Flushed, Place, Places};
+use crate::reactor::datagram::Datagrams;
 use crate::reactor::hash::HashQueue;
 use crate::reactor::helper::Helper;
 use crate::reactor::link::{Link, Moved};
@@ -33,6 +35,7 @@ const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
 const FOLDER: Token = Token(usize::MAX - 3);
+const DATAGRAMS: Token = Token(usize::MAX - 4);
 
 /// Events taken from the system at once.
 const EVENTS_A_TURN: usize = 256;
@@ -82,6 +85,7 @@ pub struct Reactor {
     listener: TcpListener,
     accept_ready: bool,
     accept_again_at: Option<Instant>,
+    datagrams: Datagrams,
     signals: Signals,
     peer: Peer,
     storage: Storage,
@@ -111,6 +115,8 @@ impl Reactor {
         let poll = Poll::new()?;
         let mut listener = sockets::listen(options.bind, options.config.listen_port)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        let (bind, port) = (options.bind, options.config.listen_port);
+        let datagrams = Datagrams::open(bind, port, poll.registry(), DATAGRAMS);
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let signals = Signals::new(poll.registry(), SIGNALS)?;
         let folder = options.torrents.as_deref().map(TorrentsFolder::open);
@@ -125,6 +131,7 @@ impl Reactor {
             listener,
             accept_ready: false,
             accept_again_at: None,
+            datagrams,
             signals,
             peer: Peer::new(options.config.clone(), seed, now),
             storage: Storage::new(DEFAULT_BUDGET),
@@ -160,6 +167,7 @@ impl Reactor {
         for event in &self.events {
             match event.token() {
                 LISTENER => self.accept_ready = true,
+                DATAGRAMS => self.datagrams.set_ready(),
                 FOLDER => folder_changed = true,
                 WAKER | SIGNALS => {}
                 Token(slot) => {
@@ -171,6 +179,7 @@ impl Reactor {
             }
         }
         self.take_helpers();
+        self.take_datagrams();
         self.move_bytes();
         self.accept();
         self.hash();
@@ -261,6 +270,7 @@ impl Reactor {
         let ready = |link: &Link| link.readable || (link.writable && link.dialing);
         let busy = !self.hashes.is_empty()
             || !self.to_send.is_empty()
+            || self.datagrams.is_ready()
             || (self.accept_ready && self.accept_again_at.is_none())
             || self.links.iter().flatten().any(ready);
         if busy {
@@ -458,6 +468,7 @@ impl Reactor {
                 Action::Finish(swarm) => self.finish(now, swarm),
                 Action::Resolve(host, asker) => self.resolve(now, host, asker),
                 Action::Send(id) => self.to_send.push_back(id),
+                Action::SendDatagram { via, to, bytes } => self.datagrams.send(via, to, &bytes),
                 Action::Verify(swarm, piece) => self.verify(swarm, piece),
             }
         }

@@ -8,6 +8,7 @@ pub mod folders;
 pub mod guard;
 pub mod hash;
 pub mod helper;
+pub mod lanes;
 pub mod link;
 pub mod mmap;
 pub mod signals;

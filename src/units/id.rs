@@ -10,6 +10,10 @@ pub struct InfoHash(pub [u8; 20]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub [u8; 20]);
 
+/// The name of a node of the DHT, in the same space as the info-hashes (BEP 5).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub [u8; 20]);
+
 /// A swarm of this process. Never used again after the swarm is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SwarmId(pub u32);
@@ -39,6 +43,40 @@ impl InfoHash {
             *byte = u8::try_from(high * 16 + low).ok()?;
         }
         Some(Self(hash))
+    }
+}
+
+impl NodeId {
+    /// How far two names are from each other (BEP 5): exclusive or, compared as a number.
+    #[must_use]
+    pub fn distance(self, other: Self) -> [u8; 20] {
+        core::array::from_fn(|i| self.0[i] ^ other.0[i])
+    }
+
+    /// Leading bits that two names share, at most 160.
+    #[must_use]
+    pub fn shared_bits(self, other: Self) -> usize {
+        let distance = self.distance(other);
+        let whole = distance.iter().take_while(|&&byte| byte == 0).count();
+        whole * 8 + distance.get(whole).map_or(0, |byte| byte.leading_zeros() as usize)
+    }
+}
+
+impl From<InfoHash> for NodeId {
+    fn from(hash: InfoHash) -> Self {
+        Self(hash.0)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex(&self.0, f)
     }
 }
 
@@ -82,6 +120,15 @@ mod tests {
     extern crate std;
     use super::*;
     use std::string::ToString;
+
+    #[test]
+    fn distances_of_nodes() {
+        let (a, b) = (NodeId([0; 20]), NodeId(core::array::from_fn(|i| u8::from(i == 2) * 0x10)));
+        assert_eq!(a.shared_bits(b), 19);
+        assert_eq!(a.shared_bits(a), 160);
+        assert_eq!(a.distance(b), b.0);
+        assert!(a.distance(a) < a.distance(b));
+    }
 
     #[test]
     fn hex_round_trip() {

@@ -9,6 +9,7 @@ pub mod digest;
 pub mod extended;
 pub mod handshake;
 pub mod http;
+pub mod krpc;
 pub mod message;
 pub mod metainfo;
 pub mod resume;

@@ -253,6 +253,7 @@ impl Peer {
                 upload_only: swarm.picker.is_complete(),
                 your_ip: Some(remote.ip()),
                 client: Some(extended::CLIENT.into()),
+                ..Default::default()
             };
             log::debug!("-> {remote} extension handshake");
             conn.outgoing.push(&Message::Extended(0, &hello.to_bytes()));

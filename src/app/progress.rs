@@ -166,6 +166,8 @@ mod tests {
     #[test]
     fn a_line_says_it_all() {
         let report = Report {
+            id: crate::units::id::SwarmId(0),
+            info_hash: crate::units::id::InfoHash([0; 20]),
             name: "age.txt".into(),
             status: Status::Peer,
             have: 2_000_000,

@@ -75,6 +75,7 @@ impl Session {
             seed_dials: network.seed_dials,
             upload_slots: network.upload_slots,
             own_addresses: sockets::own_addresses(network.bind),
+            accept_torrents: false,
         };
         let options = Options {
             config,

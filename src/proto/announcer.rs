@@ -333,6 +333,16 @@ impl Announcer {
         }
     }
 
+    /// Takes back [`Announcer::stop`]. A `stopped` on its way comes to its end first.
+    pub fn resume(&mut self, now: Instant) {
+        self.stopping = false;
+        match self.state {
+            State::Idle => self.start(now),
+            State::Waiting { .. } => self.wait(now),
+            State::Redirected(_) | State::InFlight(_) => {}
+        }
+    }
+
     /// Whether nothing is in flight and nothing will be.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
@@ -428,8 +438,7 @@ impl Announcer {
             None => format!("{}: {} peers", tracker.announce, answer.peers.len()),
         };
         if event == Event::Stopped {
-            self.answered = None;
-            self.state = State::Idle;
+            self.said_stopped((tier, 0), now);
         } else if self.stopping || self.completed {
             // An event is not held back by the interval (BEP 3).
             self.wait(now);
@@ -454,12 +463,21 @@ impl Announcer {
         self.status = format!("{}: {why}", self.tracker(place).announce);
         if event == Event::Stopped {
             // Said once; the tracker's own timeout does the rest.
-            self.answered = None;
-            self.state = State::Idle;
+            self.said_stopped(place, now);
         } else {
             self.wait(now);
         }
         Progress::Failed(why)
+    }
+
+    /// Falls idle, or begins anew where that was asked for meanwhile.
+    fn said_stopped(&mut self, place: Place, now: Instant) {
+        self.answered = None;
+        self.tracker_mut(place).started = false;
+        self.state = State::Idle;
+        if !self.stopping {
+            self.wait(now);
+        }
     }
 
     fn redirected(&mut self, now: Instant, response: &Response) -> Progress {
@@ -629,6 +647,33 @@ mod tests {
         assert_eq!((query.port, query.uploaded, query.downloaded, query.left), (5000, 3, 4, 5));
         assert_eq!((query.event, query.numwant), (Event::Started, Some(NUMWANT)));
         assert_eq!(query.key.map(|key| key.len()), Some(8));
+    }
+
+    #[test]
+    fn who_resumes_says_started_again_after_stopped() {
+        let mut a = announcer(Some("http://x.a/"), &[]);
+        a.start(at(0));
+        assert!(poll(&mut a, at(0)).unwrap().ends_with("Started"));
+        succeed(&mut a, at(0));
+        // Resumed before `stopped` was said: as if nothing had been.
+        a.stop(at(1));
+        a.resume(at(1));
+        assert!(poll(&mut a, at(1)).unwrap().ends_with("None"));
+        succeed(&mut a, at(1));
+        // Resumed while it was on its way.
+        a.stop(at(2));
+        assert!(poll(&mut a, at(2)).unwrap().ends_with("Stopped"));
+        a.resume(at(2));
+        succeed(&mut a, at(2));
+        assert!(poll(&mut a, at(2)).unwrap().ends_with("Started"));
+        succeed(&mut a, at(2));
+        // Resumed long after.
+        a.stop(at(3));
+        assert!(poll(&mut a, at(3)).unwrap().ends_with("Stopped"));
+        succeed(&mut a, at(3));
+        assert!(a.is_idle());
+        a.resume(at(99));
+        assert!(poll(&mut a, at(99)).unwrap().ends_with("Started"));
     }
 
     #[test]

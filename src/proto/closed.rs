@@ -27,8 +27,12 @@ pub enum Closed {
     Misbehaved(Misbehaved),
     /// It speaks another protocol.
     NotBitTorrent,
+    /// It offers a torrent, which was noted; it will come again.
+    OfferNoted,
     /// It is ourselves.
     Own,
+    /// The user has paused the torrent.
+    Paused,
     /// The socket failed: reset, unreachable, timed out.
     Reset(String),
     /// We are stopping, or the torrent was removed.
@@ -101,7 +105,9 @@ impl fmt::Display for Closed {
             Self::Malformed(what) => what.fmt(f),
             Self::Misbehaved(what) => what.fmt(f),
             Self::NotBitTorrent => NotBitTorrent.fmt(f),
+            Self::OfferNoted => f.write_str("its offer is noted"),
             Self::Own => f.write_str("that is ourselves"),
+            Self::Paused => f.write_str("paused"),
             Self::Reset(why) => f.write_str(why),
             Self::Stopping => f.write_str("stopping"),
             Self::Silent => f.write_str("silent for too long"),

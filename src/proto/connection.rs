@@ -2,8 +2,9 @@
 
 use super::closed::Closed;
 use super::outgoing::Outgoing;
+use super::output::FetchId;
 use super::peering::Peering;
-use crate::units::id::{ConnId, PeerId, SwarmId};
+use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::time::Instant;
 use core::net::SocketAddr;
 
@@ -12,8 +13,21 @@ use core::net::SocketAddr;
 pub enum Purpose {
     /// One announce of this swarm.
     Announce(SwarmId),
+    /// One HTTP GET from another peer's catalogue.
+    Fetch(FetchId),
     /// The peer wire protocol in this swarm.
     Peer(SwarmId),
+}
+
+impl Purpose {
+    /// The swarm it serves, if it is one.
+    #[must_use]
+    pub const fn swarm(self) -> Option<SwarmId> {
+        match self {
+            Self::Announce(swarm) | Self::Peer(swarm) => Some(swarm),
+            Self::Fetch(_) => None,
+        }
+    }
 }
 
 /// Where a connection stands. Each variant holds what is true in that state and nothing else.
@@ -53,6 +67,25 @@ pub enum Phase {
     },
     /// An HTTP answer is going out; then the connection ends.
     Answering {
+        /// When to give up.
+        deadline: Instant,
+    },
+    /// Our request is sent; the answer of another peer's catalogue is coming in.
+    Fetching {
+        /// Which request.
+        fetch: FetchId,
+        /// What has come.
+        bytes: Vec<u8>,
+        /// When to give up.
+        deadline: Instant,
+    },
+    /// A handshake for a torrent that is not here, and we take those that are offered: its
+    /// extension handshake (BEP 10) will say where the remote end listens.
+    Offered {
+        /// The torrent.
+        info_hash: InfoHash,
+        /// What has come, the handshake first.
+        bytes: Vec<u8>,
         /// When to give up.
         deadline: Instant,
     },
@@ -116,8 +149,8 @@ impl Connection {
     #[must_use]
     pub fn swarm(&self) -> Option<SwarmId> {
         match &self.phase {
-            Ok(Phase::Dialing { purpose: Purpose::Announce(s) | Purpose::Peer(s), .. })
-            | Ok(Phase::Handshaking { swarm: s, .. } | Phase::Announcing { swarm: s, .. }) => {
+            Ok(Phase::Dialing { purpose, .. }) => purpose.swarm(),
+            Ok(Phase::Handshaking { swarm: s, .. } | Phase::Announcing { swarm: s, .. }) => {
                 Some(*s)
             }
             Ok(Phase::Peering(peering)) => Some(peering.swarm),
@@ -135,6 +168,8 @@ impl Connection {
                 | Phase::Handshaking { deadline, .. }
                 | Phase::Asked { deadline, .. }
                 | Phase::Answering { deadline }
+                | Phase::Fetching { deadline, .. }
+                | Phase::Offered { deadline, .. }
                 | Phase::Announcing { deadline, .. },
             ) => Some(*deadline),
             _ => None,

@@ -1,8 +1,9 @@
 //! What the core wants done, and what it tells people and tests.
 
 use crate::units::geometry::PieceIndex;
-use crate::units::id::{ConnId, SwarmId};
+use crate::units::id::{ConnId, InfoHash, SwarmId};
 use crate::wire::address::HostPort;
+use crate::wire::http::Response;
 use core::fmt;
 use core::net::SocketAddr;
 
@@ -58,14 +59,37 @@ pub enum Asker {
 /// What has happened, for people and tests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// An HTTP request that is not for the tracker; to be answered by `Peer::answer`.
+    Asked(Asked),
     /// A swarm's last piece was verified.
     Completed(SwarmId),
     /// A swarm's content cannot be read or written; the swarm has stopped.
     Failed(SwarmId, String),
+    /// What a `Peer::fetch` has brought, or why nothing.
+    Fetched(FetchId, Result<Response, String>),
+    /// The peer that listens there has dialed us for a torrent that is not here.
+    Offered(InfoHash, SocketAddr),
     /// A swarm's status has changed.
     StatusChanged(SwarmId, Status),
     /// A piece is verified.
     Verified(SwarmId, PieceIndex),
+}
+
+/// The name of one `Peer::fetch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FetchId(pub u32);
+
+/// An HTTP request for the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Where the answer goes.
+    pub conn: ConnId,
+    /// Our address as the asker sees it.
+    pub local: SocketAddr,
+    /// HEAD: the answer goes without its body.
+    pub head: bool,
+    /// Path and query as they stand, still percent-encoded.
+    pub target: String,
 }
 
 /// What we are in one swarm.
@@ -77,6 +101,8 @@ pub enum Status {
     Failed,
     /// Missing a piece that no connected peer has.
     Leech,
+    /// The user has stopped it for a while.
+    Paused,
     /// Missing pieces that connected peers have.
     Peer,
     /// Has every piece.
@@ -91,6 +117,7 @@ impl fmt::Display for Status {
             Self::Checking => "checking",
             Self::Failed => "failed",
             Self::Leech => "leech",
+            Self::Paused => "paused",
             Self::Peer => "peer",
             Self::Seeder => "seeder",
             Self::Waiting => "waiting",

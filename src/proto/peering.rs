@@ -37,6 +37,8 @@ pub struct Peering {
     pub bitfield_said: bool,
     /// It will never download (BEP 21).
     pub upload_only: bool,
+    /// Its program and version (BEP 10 `v`); remote text.
+    pub client: Option<String>,
     /// Port on which it listens (BEP 10 `p`).
     pub listen_port: Option<u16>,
     /// Requests it is willing to queue.
@@ -83,6 +85,7 @@ impl Peering {
             pieces: None,
             bitfield_said: false,
             upload_only: false,
+            client: None,
             listen_port: None,
             reqq: REQQ_UNSAID,
             requests: VecDeque::new(),

@@ -64,6 +64,8 @@ pub struct Swarm {
     pub(super) id: SwarmId,
     pub(super) torrent: Torrent,
     pub(super) stage: Stage,
+    /// The user has stopped it for a while.
+    pub(super) paused: bool,
     pub(super) picker: Picker,
     pub(super) blame: Blame,
     /// Connections in the peer wire protocol, in the order of their handshakes.
@@ -84,6 +86,10 @@ pub struct Swarm {
 /// What people are told of a swarm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    /// Which swarm.
+    pub id: SwarmId,
+    /// Its torrent.
+    pub info_hash: InfoHash,
     /// Its name.
     pub name: String,
     /// What we are in it.

@@ -25,9 +25,6 @@ const ENTRY_LIFE: Duration = Duration::from_secs(2 * INTERVAL.as_secs());
 const NUMWANT_DEFAULT: usize = 50;
 /// Entries one address may have: a lab server with many peers, but not the whole table.
 const ENTRIES_OF_IP_MAX: usize = 128;
-/// What `GET /` says.
-const GREETING: &[u8] = b"This is reactor-peer, a BitTorrent peer and tracker: /announce and \
-    /scrape are answered here.\n";
 
 /// The swarms we serve and who is in them.
 #[derive(Clone, Debug)]
@@ -135,7 +132,6 @@ impl Tracker {
                 };
                 http::answer(200, "text/plain", &body)
             }
-            "/" => http::answer(200, "text/plain; charset=utf-8", GREETING),
             _ => http::answer(404, "text/plain; charset=utf-8", b"Not found.\n"),
         };
         if request.method == Method::Head {
@@ -604,7 +600,6 @@ mod tests {
         let unknown = format!("/scrape?info_hash={}", "a".repeat(20));
         assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, &unknown).0.starts_with("200 d5:filesde"));
         assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, "/scrape").0.contains("failure reason"));
-        assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, "/").0.starts_with("200 This is reactor-peer"));
         assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, "/etc/passwd").0.starts_with("404 "));
         let head = http::parse_request(b"HEAD / HTTP/1.1\r\n\r\n").unwrap().unwrap();
         let answer = t.respond(at(0), addr("10.0.0.1:1"), addr(LOCAL), &head);

@@ -40,6 +40,19 @@ pub const HTTP_HEAD_MAX: usize = 8 * 1024;
 pub const HTTP_BODY_MAX: usize = 1024 * 1024;
 /// Bytes of the longest datagram read: KRPC and tracker messages fit one Ethernet frame.
 pub const DATAGRAM_BYTES_MAX: usize = 4 * 1024;
+/// A catalogue must have answered by then, its 10 MiB torrents included.
+pub const FETCH_WITHIN: Duration = Duration::from_secs(30);
+/// Requests to other peers' catalogues at once: one for each host of a large class.
+pub const FETCHES_MAX: usize = 256;
+/// Bytes of one HTTP answer of ours or of another peer: a .torrent and its head.
+pub const ANSWER_BYTES_MAX: usize = TORRENT_BYTES_MAX as usize + HTTP_HEAD_MAX;
+/// Bytes of all HTTP answers that wait for their askers.
+pub const ANSWERS_BYTES_MAX: usize = 4 * ANSWER_BYTES_MAX;
+/// Bytes a second at which an asker must take a long answer.
+pub const ANSWER_RATE_MIN: usize = 128 * 1024;
+/// Bytes of a connection for an unknown torrent in which its extension handshake must come:
+/// behind the largest bitfield.
+pub const OFFER_BYTES_MAX: usize = PIECES_MAX as usize / 8 + 2 * MESSAGE_BYTES_MAX as usize;
 /// BEP 3: keep-alives are generally sent once every two minutes.
 pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(110);
 /// A connection that was silent so long is lost.

@@ -170,8 +170,15 @@ fn origin_form(target: &str) -> Option<&str> {
 /// An answer with its head; the connection ends after it.
 #[must_use]
 pub fn answer(status: u16, content_type: &str, body: &[u8]) -> Vec<u8> {
+    // RFC 9110, 15.5.6: 405 must say what is allowed.
+    answer_with(status, content_type, if status == 405 { "Allow: GET, HEAD\r\n" } else { "" }, body)
+}
+
+/// The same with further header lines, each ending in CR LF.
+#[must_use]
+pub fn answer_with(status: u16, content_type: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!(
-        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+        "HTTP/1.1 {status} {}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{headers}\
          Connection: close\r\n\r\n",
         reason(status),
         body.len()
@@ -243,6 +250,18 @@ enum Framing {
 /// # Errors
 /// When no further byte can make it an answer, or none will come.
 pub fn parse_response(bytes: &[u8], closed: bool) -> Result<Option<Response>, HttpError> {
+    parse_long_response(bytes, closed, HTTP_BODY_MAX)
+}
+
+/// The same for a body of at most `most` bytes; one in chunks has at most [`HTTP_BODY_MAX`].
+///
+/// # Errors
+/// When no further byte can make it an answer, or none will come.
+pub fn parse_long_response(
+    bytes: &[u8],
+    closed: bool,
+    most: usize,
+) -> Result<Option<Response>, HttpError> {
     let unfinished = || if closed { Err(HttpError::Truncated) } else { Ok(None) };
     let mut rest = bytes;
     loop {
@@ -270,20 +289,24 @@ pub fn parse_response(bytes: &[u8], closed: bool) -> Result<Option<Response>, Ht
             }
             _ => {}
         }
-        let framing = framing(status, head.headers)?;
+        let framing = framing(status, head.headers, most)?;
         let location = head
             .headers
             .iter()
             .find(|h| h.name.eq_ignore_ascii_case("location"))
             .map(|h| String::from_utf8_lossy(h.value).trim().to_owned());
-        return match body(rest, framing, closed)? {
+        return match body(rest, framing, closed, most)? {
             Some(body) => Ok(Some(Response { status, location, body })),
             None => unfinished(),
         };
     }
 }
 
-fn framing(status: u16, headers: &[httparse::Header<'_>]) -> Result<Framing, HttpError> {
+fn framing(
+    status: u16,
+    headers: &[httparse::Header<'_>],
+    most: usize,
+) -> Result<Framing, HttpError> {
     let mut chunked = false;
     let mut length: Option<usize> = None;
     for header in headers {
@@ -315,16 +338,21 @@ fn framing(status: u16, headers: &[httparse::Header<'_>]) -> Result<Framing, Htt
         (204 | 304, ..) => Ok(Framing::Length(0)),
         (_, true, Some(_)) => Err(HttpError::Malformed),
         (_, true, None) => Ok(Framing::Chunked),
-        (_, false, Some(n)) if n > HTTP_BODY_MAX => Err(HttpError::TooLongBody),
+        (_, false, Some(n)) if n > most => Err(HttpError::TooLongBody),
         (_, false, Some(n)) => Ok(Framing::Length(n)),
         (_, false, None) => Ok(Framing::Close),
     }
 }
 
-fn body(bytes: &[u8], framing: Framing, closed: bool) -> Result<Option<Vec<u8>>, HttpError> {
+fn body(
+    bytes: &[u8],
+    framing: Framing,
+    closed: bool,
+    most: usize,
+) -> Result<Option<Vec<u8>>, HttpError> {
     match framing {
         Framing::Length(n) => Ok(bytes.get(..n).map(<[u8]>::to_vec)),
-        Framing::Close if bytes.len() > HTTP_BODY_MAX => Err(HttpError::TooLongBody),
+        Framing::Close if bytes.len() > most => Err(HttpError::TooLongBody),
         Framing::Close => Ok(closed.then(|| bytes.to_vec())),
         Framing::Chunked => match chunks(bytes, |_| ())? {
             None => Ok(None),

@@ -13,6 +13,8 @@ pub const LENGTH_BYTES: usize = 4;
 pub const PIECE_HEAD_BYTES: usize = 13;
 /// The id of `piece`.
 pub const PIECE_ID: u8 = 7;
+/// Id of the messages of the extension protocol (BEP 10).
+pub const EXTENDED_ID: u8 = 20;
 
 /// The three numbers of request, cancel, reject and of the head of `piece`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

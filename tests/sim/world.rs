@@ -572,6 +572,7 @@ impl World {
             seed_dials: self.plan.seed_dials,
             upload_slots: self.plan.upload_slots,
             own_addresses: vec![h.ip],
+            accept_torrents: false,
         };
         let geometry = self.truth.geometry;
         let torrent = Torrent {

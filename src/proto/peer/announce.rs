@@ -4,7 +4,7 @@ use super::Peer;
 use crate::proto::announcer::Progress;
 use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
-use crate::proto::output::{Action, Asker};
+use crate::proto::output::{Action, Asked, Asker, Event};
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN};
 use crate::units::time::Instant;
@@ -120,7 +120,16 @@ impl Peer {
         let answer = match http::parse_request(bytes) {
             Ok(None) if bytes.len() <= HTTP_HEAD_MAX => return,
             Ok(None) => http::answer(431, "text/plain", b"request too large\n"),
-            Err(error) => http::answer(400, "text/plain", format!("{error}\n").as_bytes()),
+            Err(error) => {
+                http::answer(error.status(), "text/plain", format!("{error}\n").as_bytes())
+            }
+            Ok(Some(request)) if !matches!(request.path(), "/announce" | "/scrape") => {
+                log::debug!("<- {} {request}", conn.remote);
+                let head = request.method == http::Method::Head;
+                let asked = Asked { conn: id, local, head, target: request.target.to_owned() };
+                conn.phase = Ok(Phase::Answering { deadline: now + HTTP_WITHIN });
+                return self.events.push_back(Event::Asked(asked));
+            }
             Ok(Some(request)) => {
                 let answer = tracker.respond(now, conn.remote, local, &request);
                 log::debug!("<- {} {} {}", conn.remote, "GET", request.path().escape_debug());
@@ -145,12 +154,12 @@ impl Peer {
         self.dial_due(now);
     }
 
-    /// Frees a client port for an announce: the dialed peer of least use goes. An announce takes
-    /// its port for a moment, and none has another way out.
-    fn make_room(&mut self, now: Instant) -> bool {
+    /// Frees a client port for an announce or a fetch: the dialed peer of least use goes. Both take
+    /// the port for a moment, and have no other way out.
+    pub(super) fn make_room(&mut self, now: Instant) -> bool {
         let announcing = |conn: &crate::proto::connection::Connection| match &conn.phase {
-            Ok(Phase::Announcing { .. }) => true,
-            Ok(Phase::Dialing { purpose, .. }) => matches!(purpose, Purpose::Announce(_)),
+            Ok(Phase::Announcing { .. } | Phase::Fetching { .. }) => true,
+            Ok(Phase::Dialing { purpose, .. }) => !matches!(purpose, Purpose::Peer(_)),
             _ => false,
         };
         if self.connections.iter().any(|(_, conn)| announcing(conn)) {

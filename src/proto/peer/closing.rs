@@ -29,6 +29,10 @@ impl Peer {
                 self.announce_ended(now, id);
                 return self.dial_due(now);
             }
+            (Ok(Phase::Fetching { .. }), None) => {
+                self.fetch_ended(now, id);
+                return self.dial_due(now);
+            }
             (_, None) => Closed::Fin,
             (_, Some(error)) => Closed::Reset(error),
         };
@@ -54,6 +58,10 @@ impl Peer {
             Ok(Phase::Dialing { purpose: Purpose::Peer(_), .. }) => {
                 log::debug!("{}: {why}", conn.remote);
             }
+            Ok(
+                Phase::Dialing { purpose: Purpose::Fetch(fetch), .. }
+                | Phase::Fetching { fetch, .. },
+            ) => self.fetch_failed(fetch, &why.to_string()),
             Ok(
                 Phase::Dialing { purpose: Purpose::Announce(swarm), .. }
                 | Phase::Announcing { swarm, .. },
@@ -97,6 +105,7 @@ impl Peer {
                     swarm.announcer.handle_failure(now, why);
                 }
             }
+            Purpose::Fetch(fetch) => self.fetch_failed(fetch, why),
             Purpose::Peer(swarm) => {
                 if let (Some(swarm), Some(addr)) = (self.swarms.get_mut(&swarm), contact) {
                     swarm.contacts.release(addr, ending, now);

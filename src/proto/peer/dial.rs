@@ -22,7 +22,8 @@ impl Peer {
     /// The user named a host: it is dialed in every swarm, again and again.
     pub fn handle_named(&mut self, now: Instant, host: HostPort) {
         if !self.named.iter().any(|n| n.host == host) {
-            self.named.push(Named { host, addrs: Vec::new(), resolve_at: Some(now) });
+            let resolve_at = Some(now);
+            self.named.push(Named { host, addrs: Vec::new(), resolve_at, resolving: true });
             self.resolve_named(now);
         }
     }
@@ -51,10 +52,12 @@ impl Peer {
         };
         let Ok(Phase::Dialing { purpose, .. }) = conn.phase else { return };
         conn.local = Some(local);
-        let (Purpose::Announce(swarm) | Purpose::Peer(swarm)) = purpose;
-        let Some(swarm) = swarms.get_mut(&swarm) else { return };
+        if let Purpose::Fetch(fetch) = purpose {
+            return self.fetch_connected(now, id, fetch);
+        }
+        let Some(swarm) = purpose.swarm().and_then(|id| swarms.get_mut(&id)) else { return };
         conn.phase = Ok(match purpose {
-            Purpose::Announce(_) => {
+            Purpose::Fetch(_) | Purpose::Announce(_) => {
                 let request = swarm.announcer.request(&swarm.stats(peer_id, port));
                 log::debug!("-> {} announce of {}", conn.remote, swarm.torrent.name);
                 conn.outgoing.push_bytes(&request);
@@ -92,6 +95,7 @@ impl Peer {
             return;
         }
         self.announce_due(now);
+        self.fetch_due(now);
         while self.ports.has_free() {
             let Some((swarm, addr)) = self.next_contact(now) else { return };
             self.dial(now, addr, Purpose::Peer(swarm), Some(addr));
@@ -112,8 +116,8 @@ impl Peer {
             conn.lease = Some(lease);
             conn.contact = contact;
         }
-        let (Purpose::Announce(swarm) | Purpose::Peer(swarm)) = purpose;
-        if let (Some(addr), Some(swarm)) = (contact, self.swarms.get_mut(&swarm)) {
+        let swarm = purpose.swarm().and_then(|id| self.swarms.get_mut(&id));
+        if let (Some(addr), Some(swarm)) = (contact, swarm) {
             swarm.contacts.engage(addr, id);
         }
         log::debug!("dialing {remote}");
@@ -190,6 +194,7 @@ impl Peer {
             if let Some(named) = self.named.iter_mut().find(|n| n.host == *host) {
                 named.resolve_at = answer.is_err().then_some(now + RESOLVE_PAUSE);
                 named.addrs.clone_from(&addrs);
+                named.resolving = false;
             }
         }
         let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
@@ -201,6 +206,7 @@ impl Peer {
     /// Whether the swarm dials at all, and if so, whether only hosts the user named (A6).
     fn dials(&self, swarm: &Swarm) -> Option<bool> {
         match swarm.stage {
+            _ if swarm.paused => None,
             Stage::Downloading => Some(false),
             Stage::Complete => Some(!self.config.seed_dials),
             Stage::Checking | Stage::Failed => None,

@@ -422,6 +422,7 @@ impl Peer {
                 let addr = hello.listen_port.map(|port| SocketAddr::new(remote.ip(), port));
                 if let Some(client) = &hello.client {
                     log::debug!("{remote} is {}", client.escape_debug());
+                    peering.client = Some(client.clone());
                 }
                 let left = peering.is_seeder().then_some(0);
                 (swarm.id, swarm.torrent.private, addr, peering.peer_id, left)

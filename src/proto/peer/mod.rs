@@ -9,7 +9,10 @@ mod announce;
 mod closing;
 mod datagrams;
 mod dial;
+mod fetch;
+mod listing;
 mod messages;
+mod pause;
 mod receive;
 pub mod swarms;
 mod tick;
@@ -17,7 +20,7 @@ mod tick;
 use super::connection::{Connection, Phase};
 use super::contacts::Ports;
 use super::outgoing::SendPlan;
-use super::output::{Action, Event};
+use super::output::{Action, Event, FetchId};
 use super::swarm::{Report, Swarm};
 use super::tracker::Tracker;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
@@ -51,6 +54,8 @@ pub struct Config {
     pub upload_slots: usize,
     /// Addresses that are our own.
     pub own_addresses: Vec<IpAddr>,
+    /// Listen to peers that dial us for a torrent that is not here (E7).
+    pub accept_torrents: bool,
 }
 
 /// Why a dialed socket is not connected.
@@ -82,6 +87,9 @@ pub struct Peer {
     last_dialer: SwarmId,
     /// Hosts that the user named, for every swarm.
     named: Vec<Named>,
+    /// Requests to other peers' catalogues, waiting or under way; at most `FETCHES_MAX`.
+    fetches: BTreeMap<FetchId, fetch::Fetch>,
+    next_fetch: u32,
     tracker: Tracker,
     next_tick: Instant,
     next_round: Instant,
@@ -98,6 +106,8 @@ struct Named {
     addrs: Vec<SocketAddr>,
     /// When to resolve it (again).
     resolve_at: Option<Instant>,
+    /// Its first answer is still to come.
+    resolving: bool,
 }
 
 impl Peer {
@@ -120,6 +130,8 @@ impl Peer {
             ports_warned: Vec::new(),
             last_dialer: SwarmId(0),
             named: Vec::new(),
+            fetches: BTreeMap::new(),
+            next_fetch: 0,
             tracker,
             next_tick: now + TICK,
             next_round: now,
@@ -147,7 +159,8 @@ impl Peer {
         let tick = busy.then_some(self.next_tick);
         let swarms = self.swarms.values().filter_map(|swarm| self.swarm_timeout(swarm)).min();
         let named = self.named.iter().filter_map(|n| n.resolve_at).min();
-        [tick, swarms, named, self.tracker.poll_timeout()].into_iter().flatten().min()
+        let fetch = self.fetch_timeout();
+        [tick, swarms, named, fetch, self.tracker.poll_timeout()].into_iter().flatten().min()
     }
 
     /// A remote end has connected to our listening socket. `None`: there is no room for it.
@@ -216,6 +229,8 @@ impl Peer {
     /// What people are told of every swarm.
     pub fn report(&mut self, now: Instant) -> Vec<Report> {
         let report = |swarm: &mut Swarm| Report {
+            id: swarm.id,
+            info_hash: swarm.torrent.info_hash,
             name: swarm.torrent.name.clone(),
             status: swarm.status,
             have: swarm.have_bytes(),

@@ -143,6 +143,12 @@ impl Peer {
                 self.announce_received(now, id, all);
                 Ok(())
             }
+            Ok(Phase::Fetching { .. }) => {
+                let all = core::mem::take(bytes);
+                self.fetch_received(now, id, all);
+                Ok(())
+            }
+            Ok(Phase::Offered { .. }) => self.offer_received(id, core::mem::take(bytes)),
             // Nothing is expected here; what comes behind a request is not read.
             _ => {
                 *bytes = &[];
@@ -159,8 +165,10 @@ impl Peer {
         bytes: Vec<u8>,
         deadline: Instant,
     ) -> Result<(), Closed> {
-        let swarm = self.by_hash.get(&info_hash).copied().ok_or(Closed::UnknownInfoHash)?;
-        if self.swarms.get(&swarm).is_none_or(|s| s.stage == Stage::Failed) {
+        let Some(swarm) = self.by_hash.get(&info_hash).copied() else {
+            return self.offered(id, info_hash, bytes, deadline);
+        };
+        if self.swarms.get(&swarm).is_none_or(|s| s.stage == Stage::Failed || s.paused) {
             return Err(Closed::UnknownInfoHash);
         }
         let handshake = Handshake::ours(info_hash, self.config.peer_id);

@@ -58,6 +58,7 @@ impl Peer {
             id,
             torrent,
             stage: Stage::Checking,
+            paused: false,
             picker,
             blame: Blame::default(),
             members: Vec::new(),
@@ -116,7 +117,9 @@ impl Peer {
         }
         let complete = swarm.picker.is_complete();
         swarm.stage = if complete { Stage::Complete } else { Stage::Downloading };
-        swarm.announcer.start(now);
+        if !swarm.paused {
+            swarm.announcer.start(now);
+        }
         let bare: Vec<_> = swarm.announcer.bare_peers().cloned().collect();
         let (info_hash, left, members) =
             (swarm.torrent.info_hash, swarm.left(), swarm.members.clone());
@@ -222,6 +225,7 @@ impl Peer {
         for swarm in self.swarms.values_mut() {
             swarm.announcer.stop(now);
         }
+        self.fetches.clear();
         self.announce_due(now);
     }
 
@@ -248,6 +252,7 @@ impl Peer {
         let status = match swarm.stage {
             Stage::Checking => Status::Checking,
             Stage::Failed => Status::Failed,
+            _ if swarm.paused => Status::Paused,
             Stage::Complete => Status::Seeder,
             Stage::Downloading if swarm.members.is_empty() => Status::Waiting,
             Stage::Downloading if swarm.picker.is_short() => Status::Leech,

@@ -1,0 +1,57 @@
+//! Pause and resume: a swarm that the user has stopped for a while (G3).
+
+use super::Peer;
+use crate::proto::closed::Closed;
+use crate::proto::swarm::Stage;
+use crate::units::id::{ConnId, SwarmId};
+use crate::units::time::Instant;
+
+impl Peer {
+    /// Leaves the swarm for a while: hangs up on everybody, tells the tracker `stopped`, and
+    /// neither dials nor answers in it. False where it is paused already, or not here.
+    pub fn pause(&mut self, now: Instant, id: SwarmId) -> bool {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return false };
+        if core::mem::replace(&mut swarm.paused, true) {
+            return false;
+        }
+        if swarm.stage != Stage::Checking {
+            swarm.announcer.stop(now);
+        }
+        let members = swarm.members.clone();
+        for member in members {
+            self.close(now, member, Closed::Paused);
+        }
+        // Those that have not come as far as the wire protocol; an announce may end.
+        let early = |c: &crate::proto::connection::Connection| {
+            use crate::proto::connection::{Phase, Purpose};
+            match &c.phase {
+                Ok(Phase::Dialing { purpose: Purpose::Peer(swarm), .. })
+                | Ok(Phase::Handshaking { swarm, .. }) => *swarm == id,
+                _ => false,
+            }
+        };
+        let early: Vec<ConnId> =
+            self.connections.iter().filter(|(_, c)| early(c)).map(|(_, c)| c.id).collect();
+        for conn in early {
+            self.close(now, conn, Closed::Paused);
+        }
+        self.refresh_status(now, id);
+        self.dial_due(now);
+        true
+    }
+
+    /// Takes part in the swarm again. False where it was not paused, or is not here.
+    pub fn resume(&mut self, now: Instant, id: SwarmId) -> bool {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return false };
+        if !core::mem::replace(&mut swarm.paused, false) {
+            return false;
+        }
+        if !matches!(swarm.stage, Stage::Checking | Stage::Failed) {
+            swarm.announcer.resume(now);
+        }
+        swarm.contacts.hurry(now);
+        self.refresh_status(now, id);
+        self.dial_due(now);
+        true
+    }
+}

@@ -67,6 +67,7 @@ impl Session {
         let seed = seed()?;
         let peer_id = peer_id(&state, seed);
         let config = Config {
+            secret: random()?,
             peer_id,
             listen_port: network.listen,
             max_conns: network.max_conns,
@@ -201,10 +202,14 @@ fn known_hosts(network: &Network) -> Result<Vec<HostPort>, Failure> {
 }
 
 fn seed() -> Result<u64, Failure> {
-    let mut bytes = [0; 8];
+    random().map(u64::from_le_bytes)
+}
+
+fn random<const N: usize>() -> Result<[u8; N], Failure> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|error| Failure::Failed(format!("no random numbers: {error}")))?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(bytes)
 }
 
 /// The same name as in the last run, so that trackers and peers know us again.

@@ -1,9 +1,13 @@
 //! The tracker in every peer: who is in the swarms that we serve (BEP 3, 7, 23, 24, 48).
 //!
-//! Pure: HTTP requests come in parsed, answers go out as bytes. An entry is named by the address
+//! Pure: HTTP requests come in parsed, datagrams as they are; answers go out as bytes. An entry is named by the address
 //! its announce came from and the port it *announced*; the port of the socket says nothing.
 
 extern crate alloc;
+
+mod udp;
+
+pub use udp::CONNECTION_ID_BIT;
 
 use crate::units::id::{InfoHash, PeerId};
 use crate::units::limits::{TRACKER_ENTRIES_MAX, TRACKER_NUMWANT_MAX};
@@ -25,21 +29,25 @@ const ENTRY_LIFE: Duration = Duration::from_secs(2 * INTERVAL.as_secs());
 const NUMWANT_DEFAULT: usize = 50;
 /// Entries one address may have: a lab server with many peers, but not the whole table.
 const ENTRIES_OF_IP_MAX: usize = 128;
+/// The refusal of a torrent that is not served.
+const NOT_HERE: &str = "this peer does not have that torrent";
 
 /// The swarms we serve and who is in them.
 #[derive(Clone, Debug)]
 pub struct Tracker {
     peer_id: PeerId,
     listen_port: u16,
+    /// The key of connection ids; nobody else knows it.
+    secret: [u8; 16],
     swarms: BTreeMap<InfoHash, Swarm>,
     /// Invariant: no entry expires before this.
     next_expiry: Option<Instant>,
 }
 
-/// What goes back over the connection that asked, and what was learnt from it.
+/// What goes back to who asked, and what was learnt from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The whole HTTP answer; the connection ends after it.
+    /// The whole HTTP answer, after which the connection ends; or a datagram.
     pub bytes: Vec<u8>,
     /// The announce in it, if it was a good one of somebody else.
     pub announced: Option<Announced>,
@@ -79,9 +87,10 @@ struct Entry {
 
 impl Tracker {
     /// A tracker that serves nothing yet. Who we are: the name and the port in our own entries.
+    /// `secret` must not be guessed by others.
     #[must_use]
-    pub const fn new(peer_id: PeerId, listen_port: u16) -> Self {
-        Self { peer_id, listen_port, swarms: BTreeMap::new(), next_expiry: None }
+    pub const fn new(peer_id: PeerId, listen_port: u16, secret: [u8; 16]) -> Self {
+        Self { peer_id, listen_port, secret, swarms: BTreeMap::new(), next_expiry: None }
     }
 
     /// Serves this swarm, of which we are ourselves; we miss `left` bytes. To be called again
@@ -197,8 +206,29 @@ impl Tracker {
         local: SocketAddr,
         query: &AnnounceRequest,
     ) -> (Vec<u8>, Option<Announced>) {
+        let Some((listing, announced)) = self.list(now, remote, local, query, None) else {
+            return (announce::build_failure(NOT_HERE), None);
+        };
+        let form = if query.compact {
+            PeerForm::Compact
+        } else {
+            PeerForm::Dictionary { peer_id: !query.no_peer_id }
+        };
+        (announce::build_answer(&listing, form), announced)
+    }
+
+    /// Takes an announce in and lists peers for it, those of one family if `v6` says which.
+    /// `None`: the torrent is not served here.
+    fn list(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local: SocketAddr,
+        query: &AnnounceRequest,
+        v6: Option<bool>,
+    ) -> Option<(Listing, Option<Announced>)> {
         if !self.swarms.contains_key(&query.info_hash) {
-            return (announce::build_failure("this peer does not have that torrent"), None);
+            return None;
         }
         self.handle_timeout(now);
         let addr = SocketAddr::new(remote.ip(), query.port);
@@ -208,9 +238,7 @@ impl Tracker {
         if !ours {
             self.handle_event(now, addr, query);
         }
-        let Some(swarm) = self.swarms.get_mut(&query.info_hash) else {
-            return (announce::build_failure("this peer does not have that torrent"), None);
-        };
+        let swarm = self.swarms.get_mut(&query.info_hash)?;
         let wanted = match query.event {
             // Who leaves needs nobody.
             Event::Stopped => 0,
@@ -223,12 +251,7 @@ impl Tracker {
             complete: counts.complete,
             incomplete: counts.incomplete,
             external_ip: Some(remote.ip()),
-            peers: swarm.list(addr, (own, self.peer_id), wanted),
-        };
-        let form = if query.compact {
-            PeerForm::Compact
-        } else {
-            PeerForm::Dictionary { peer_id: !query.no_peer_id }
+            peers: swarm.list(addr, (own, self.peer_id), wanted, v6),
         };
         let announced = (!ours && is_dialable(addr)).then_some(Announced {
             info_hash: query.info_hash,
@@ -236,7 +259,7 @@ impl Tracker {
             peer_id: query.peer_id,
             event: query.event,
         });
-        (announce::build_answer(&listing, form), announced)
+        Some((listing, announced))
     }
 
     fn handle_event(&mut self, now: Instant, addr: SocketAddr, query: &AnnounceRequest) {
@@ -307,20 +330,25 @@ impl Swarm {
             && self.entries.range(of_ip).count() < ENTRIES_OF_IP_MAX
     }
 
-    /// At most `wanted` peers for the one at `asker`: we first, then the others in turn.
+    /// At most `wanted` peers for the one at `asker`, of one family if `v6` says which: we first,
+    /// then the others in turn.
     fn list(
         &mut self,
         asker: SocketAddr,
         (own, own_id): (SocketAddr, PeerId),
         wanted: usize,
+        v6: Option<bool>,
     ) -> Vec<(SocketAddr, PeerId)> {
         let mut peers = Vec::new();
-        if wanted > 0 && own != asker && is_dialable(own) {
+        let fits = |addr: SocketAddr| v6.is_none_or(|v6| addr.is_ipv6() == v6);
+        if wanted > 0 && fits(own) && own != asker && is_dialable(own) {
             peers.push((own, own_id));
         }
         let others = self.entries.iter().map(|(addr, entry)| (*addr, entry.peer_id));
         let others = others
-            .filter(|(addr, _)| *addr != asker && *addr != own && reachable(*addr, asker))
+            .filter(|(addr, _)| {
+                fits(*addr) && *addr != asker && *addr != own && reachable(*addr, asker)
+            })
             .collect::<Vec<_>>();
         if others.is_empty() {
             return peers;
@@ -369,7 +397,7 @@ mod tests {
     }
 
     fn tracker() -> Tracker {
-        let mut tracker = Tracker::new(OURS, 5000);
+        let mut tracker = Tracker::new(OURS, 5000, [7; 16]);
         tracker.track(HASH, 0);
         tracker
     }
@@ -452,7 +480,7 @@ mod tests {
 
     #[test]
     fn our_own_status_counts() {
-        let mut t = Tracker::new(OURS, 5000);
+        let mut t = Tracker::new(OURS, 5000, [7; 16]);
         t.track(HASH, 7);
         assert_eq!(t.counts(&HASH), (0, 1, 0));
         t.track(HASH, 0);

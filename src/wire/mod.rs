@@ -16,3 +16,4 @@ pub mod metadata;
 pub mod metainfo;
 pub mod pex;
 pub mod resume;
+pub mod udp_tracker;

@@ -564,6 +564,7 @@ impl World {
         self.rng.fill(&mut peer_id.0[8..]);
         let h = &mut self.hosts[host];
         let config = Config {
+            secret: [0; 16],
             peer_id,
             listen_port: LISTEN,
             max_conns: CLIENTS,

@@ -5,10 +5,12 @@ use crate::proto::announcer::Progress;
 use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
 use crate::proto::output::{Action, Asked, Asker, Event};
+use crate::proto::tracker::Announced;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN};
 use crate::units::time::Instant;
 use crate::wire::address::HostPort;
+use crate::wire::announce::Event as Said;
 use crate::wire::http;
 use core::net::{IpAddr, SocketAddr};
 
@@ -133,17 +135,10 @@ impl Peer {
             Ok(Some(request)) => {
                 let answer = tracker.respond(now, conn.remote, local, &request);
                 log::debug!("<- {} {} {}", conn.remote, "GET", request.path().escape_debug());
-                if let Some(announced) = &answer.announced {
-                    let event = announced.event;
-                    log::info!("tracker: {} announced {event:?}", announced.addr);
+                if let Some(announced) = answer.announced {
+                    self.heard_announce(now, &announced);
                 }
-                let announced = answer.announced.map(|a| (a.info_hash, a.addr));
-                let bytes = answer.bytes;
-                let swarm = announced.and_then(|(hash, _)| self.by_hash.get(&hash).copied());
-                if let (Some(swarm), Some((_, addr))) = (swarm, announced) {
-                    self.learn_contacts(now, swarm, [addr], false);
-                }
-                bytes
+                answer.bytes
             }
         };
         if let Some(conn) = self.connection(id) {
@@ -152,6 +147,21 @@ impl Peer {
         }
         self.want_send(id);
         self.dial_due(now);
+    }
+
+    /// A peer has announced itself to our tracker, over HTTP or UDP.
+    pub(super) fn heard_announce(&mut self, now: Instant, announced: &Announced) {
+        let event = match announced.event {
+            Said::None => "",
+            Said::Started => ": started",
+            Said::Completed => ": completed",
+            Said::Stopped => ": stopped",
+        };
+        log::info!("tracker: {} announces{event}", announced.addr);
+        let swarm = self.by_hash.get(&announced.info_hash).copied();
+        if let Some(swarm) = swarm.filter(|_| announced.event != Said::Stopped) {
+            self.learn_contacts(now, swarm, [announced.addr], false);
+        }
     }
 
     /// Frees a client port for an announce or a fetch: the dialed peer of least use goes. Both take

@@ -241,6 +241,7 @@ mod tests {
         fn new(accept_torrents: bool) -> Self {
             let peer = |host: usize| {
                 let config = Config {
+                    secret: [0; 16],
                     peer_id: PeerId([b'a' + host as u8; 20]),
                     listen_port: 5000,
                     max_conns: 1,

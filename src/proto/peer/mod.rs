@@ -40,6 +40,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub struct Config {
     /// Our name.
     pub peer_id: PeerId,
+    /// Nobody else knows it: what we hand out and take back is made with it.
+    pub secret: [u8; 16],
     /// The port of the one listening socket.
     pub listen_port: u16,
     /// Client sockets at once.
@@ -114,7 +116,7 @@ impl Peer {
     /// A peer without swarms. All its chances come from `seed`.
     #[must_use]
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
-        let tracker = Tracker::new(config.peer_id, config.listen_port);
+        let tracker = Tracker::new(config.peer_id, config.listen_port, config.secret);
         let ports = Ports::new(config.listen_port, config.max_conns, config.any_client_port);
         Self {
             config,

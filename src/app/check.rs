@@ -10,6 +10,7 @@ use crate::units::bitfield::Bitfield;
 use crate::units::geometry::PieceIndex;
 use crate::units::id::SwarmId;
 use crate::units::limits::HASH_SLICE_BYTES;
+use crate::units::time::Instant;
 use crate::wire::metainfo::Metainfo;
 use std::io::{self, Write};
 use std::path::Path;
@@ -82,20 +83,23 @@ pub fn check_content_with(
     let mut pieces = geometry.pieces();
     loop {
         for piece in pieces.by_ref().take(PIECES_A_TURN) {
-            queue.push(Job {
-                swarm: SWARM,
-                piece,
-                offset: geometry.piece_offset(piece),
-                len: geometry.piece_size(piece),
-                expected: expected(piece),
-                kind: Kind::Check,
-            });
+            queue.push(
+                Instant::ORIGIN,
+                Job {
+                    swarm: SWARM,
+                    piece,
+                    offset: geometry.piece_offset(piece),
+                    len: geometry.piece_size(piece),
+                    expected: expected(piece),
+                    kind: Kind::Check,
+                },
+            );
         }
         if queue.is_empty() {
             return Ok(good);
         }
         while !queue.is_empty() {
-            for done in queue.run(&mut storage, HASH_SLICE_BYTES) {
+            for done in queue.run(Instant::ORIGIN, &mut storage, HASH_SLICE_BYTES) {
                 let present = done.outcome.unwrap_or(false);
                 if present {
                     good.set(done.job.piece.get());

@@ -191,10 +191,16 @@ impl Content {
     }
 
     /// Queues every piece that is not in `have`.
-    pub fn queue_checks(&self, swarm: SwarmId, have: &Bitfield, hashes: &mut HashQueue) {
+    pub fn queue_checks(
+        &self,
+        now: Instant,
+        swarm: SwarmId,
+        have: &Bitfield,
+        hashes: &mut HashQueue,
+    ) {
         if self.unchecked > 0 {
             let lacking = self.metainfo.geometry.pieces().filter(|p| !have.get(p.get()));
-            lacking.for_each(|piece| hashes.push(self.job(swarm, piece, Kind::Check)));
+            lacking.for_each(|piece| hashes.push(now, self.job(swarm, piece, Kind::Check)));
         }
     }
 

@@ -11,21 +11,40 @@
 use core::ffi::{c_int, c_void};
 use core::mem;
 use core::ptr;
-use core::sync::atomic::{compiler_fence, AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{compiler_fence, AtomicUsize, Ordering};
 use std::sync::Once;
 
 /// The memory was not there: what was read is zeros, what was written is lost.
 ///
 /// The pages now stand apart from the file, so the map they belong to must be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Faulted;
+pub struct Faulted {
+    /// A bit for each range, the first lowest.
+    ranges: usize,
+}
+
+impl Faulted {
+    /// Whether the range of this number was among those not delivered.
+    #[must_use]
+    pub const fn hit(self, range: usize) -> bool {
+        self.ranges >> range & 1 == 1
+    }
+}
+
+/// Ranges that one closure may touch.
+pub const RANGES_MAX: usize = 8;
 
 /// What the running closure of this thread may touch.
 struct Watched {
+    ranges: [Range; RANGES_MAX],
+    /// The bits of [`Faulted`].
+    faulted: AtomicUsize,
+}
+
+/// Invariant: empty while nothing is guarded.
+struct Range {
     start: AtomicUsize,
-    /// Invariant: equal to `start` while nothing is guarded.
     end: AtomicUsize,
-    faulted: AtomicBool,
 }
 
 // SIGBUS comes to the thread that faulted, so each thread needs to know only its own range. The
@@ -33,9 +52,9 @@ struct Watched {
 thread_local! {
     static WATCHED: Watched = const {
         Watched {
-            start: AtomicUsize::new(0),
-            end: AtomicUsize::new(0),
-            faulted: AtomicBool::new(false),
+            ranges: [const { Range { start: AtomicUsize::new(0), end: AtomicUsize::new(0) } };
+                RANGES_MAX],
+            faulted: AtomicUsize::new(0),
         }
     };
 }
@@ -80,23 +99,41 @@ pub fn page_bytes() -> usize {
 /// # Panics
 /// In a debug build, if called from within `access`.
 pub fn guarded<R>(start: *const u8, len: usize, access: impl FnOnce() -> R) -> Result<R, Faulted> {
+    guarded_all(&[(start, len)], access)
+}
+
+/// Runs `access`, which may touch parts of several file maps, each given by where it starts and
+/// its bytes.
+///
+/// # Errors
+/// [`Faulted`] if any byte could not be delivered.
+///
+/// # Panics
+/// With more than [`RANGES_MAX`] ranges. In a debug build, if called from within `access`.
+pub fn guarded_all<R>(
+    ranges: &[(*const u8, usize)],
+    access: impl FnOnce() -> R,
+) -> Result<R, Faulted> {
+    assert!(ranges.len() <= RANGES_MAX, "at most {RANGES_MAX} ranges");
     install();
     WATCHED.with(|watched| {
-        debug_assert!(watched.end.load(Ordering::Relaxed) == 0, "guards do not nest");
-        watched.faulted.store(false, Ordering::Relaxed);
-        watched.start.store(start as usize, Ordering::Relaxed);
-        watched.end.store(start as usize + len, Ordering::Relaxed);
-        // Closes the range even if `access` unwinds.
+        let idle = watched.ranges.iter().all(|range| range.end.load(Ordering::Relaxed) == 0);
+        debug_assert!(idle, "guards do not nest");
+        watched.faulted.store(0, Ordering::Relaxed);
+        for (range, &(start, len)) in watched.ranges.iter().zip(ranges) {
+            range.start.store(start as usize, Ordering::Relaxed);
+            range.end.store(start as usize + len, Ordering::Relaxed);
+        }
+        // Closes the ranges even if `access` unwinds.
         let closing = Closing(watched);
         // The handler runs on this thread: only the compiler must not move loads over this line.
         compiler_fence(Ordering::SeqCst);
         let result = access();
         compiler_fence(Ordering::SeqCst);
         drop(closing);
-        if watched.faulted.load(Ordering::Relaxed) {
-            Err(Faulted)
-        } else {
-            Ok(result)
+        match watched.faulted.load(Ordering::Relaxed) {
+            0 => Ok(result),
+            ranges => Err(Faulted { ranges }),
         }
     })
 }
@@ -105,17 +142,29 @@ struct Closing<'a>(&'a Watched);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
-        self.0.start.store(0, Ordering::Relaxed);
-        self.0.end.store(0, Ordering::Relaxed);
+        for range in &self.0.ranges {
+            range.start.store(0, Ordering::Relaxed);
+            range.end.store(0, Ordering::Relaxed);
+        }
     }
 }
 
 impl Watched {
-    /// Puts zero pages from the faulting one to the end of the range; false if the address is
-    /// not in the range.
+    /// Puts zero pages from the faulting one to the end of its range; false if the address is
+    /// in none.
     fn cover(&self, address: usize) -> bool {
-        let (start, end) = (self.start.load(Ordering::Relaxed), self.end.load(Ordering::Relaxed));
-        if address < start || address >= end {
+        // Not an iterator: what runs in a signal handler had better be plain.
+        let mut hit = 0;
+        let mut end = 0;
+        while hit < RANGES_MAX {
+            let start = self.ranges[hit].start.load(Ordering::Relaxed);
+            end = self.ranges[hit].end.load(Ordering::Relaxed);
+            if address >= start && address < end {
+                break;
+            }
+            hit += 1;
+        }
+        if hit == RANGES_MAX {
             return false;
         }
         let page = PAGE_BYTES.load(Ordering::Relaxed);
@@ -134,7 +183,9 @@ impl Watched {
             )
         };
         let covered = zeros != libc::MAP_FAILED;
-        self.faulted.store(covered, Ordering::Relaxed);
+        if covered {
+            self.faulted.fetch_or(1 << hit, Ordering::Relaxed);
+        }
         covered
     }
 }
@@ -178,13 +229,35 @@ mod tests {
         };
         assert_eq!(guarded(map.as_ptr(), 65_536, sum), Ok(7 * 65_536));
         file.set_len(4096).unwrap();
-        assert_eq!(guarded(map.as_ptr(), 65_536, sum), Err(Faulted));
+        assert_eq!(guarded(map.as_ptr(), 65_536, sum), Err(Faulted { ranges: 1 }));
 
         file.set_len(65_536).unwrap();
         let again = MmapOptions::new().len(65_536).map_raw(&file).unwrap();
         // SAFETY: the map is 64 KiB long.
         let last = guarded(again.as_ptr(), 65_536, || unsafe { *again.as_ptr().add(65_535) });
         assert_eq!(last, Ok(0));
+    }
+
+    #[test]
+    fn of_several_ranges_the_right_one_is_named() {
+        let files = [8192, 4096, 8192].map(|length| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&vec![1; length]).unwrap();
+            file
+        });
+        let maps = files.each_ref().map(|file| MmapOptions::new().len(8192).map_raw(file).unwrap());
+        let ranges = maps.each_ref().map(|map| (map.as_ptr(), 8192));
+        let mut sums = [0; 3];
+        let result = guarded_all(&ranges, || {
+            for (sum, &(start, len)) in sums.iter_mut().zip(&ranges) {
+                // SAFETY: each map is as long as its range says.
+                let bytes = unsafe { core::slice::from_raw_parts(start, len) };
+                *sum = bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+            }
+        });
+        let faulted = result.unwrap_err();
+        assert_eq!([0, 1, 2].map(|range| faulted.hit(range)), [false, true, false]);
+        assert_eq!(sums, [8192, 4096, 8192]);
     }
 
     #[test]

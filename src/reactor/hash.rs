@@ -1,10 +1,12 @@
 //! Verifies pieces in slices, so that the loop keeps turning.
 
+use super::lanes::{self, Engine, Stream};
 use super::mmap::{Access, Storage};
+use super::window::Stretch;
 use crate::proto::store::StoreError;
 use crate::units::geometry::PieceIndex;
 use crate::units::id::SwarmId;
-use crate::wire::digest::Hasher;
+use crate::units::time::{Duration, Instant};
 use std::collections::VecDeque;
 
 /// Why a piece is hashed.
@@ -42,34 +44,61 @@ pub struct Done {
     pub outcome: Result<bool, StoreError>,
 }
 
+/// A verification waits at most so long for others to be hashed with.
+const COMPANY_WITHIN: Duration = Duration::from_millis(20);
+
 /// Pieces that wait to be hashed: those to verify before those to check, otherwise in order.
-#[derive(Default)]
+///
+/// Several pieces side by side take less time than one after the other ([`lanes`]). While pieces
+/// come in so fast that it matters, a verification waits a moment for company.
 pub struct HashQueue {
+    engine: Engine,
     verify: Lane,
     check: Lane,
+    /// When the last piece to verify came.
+    verify_came: Option<Instant>,
+    /// Between two that came, on average.
+    verify_gap: Duration,
 }
 
 /// Jobs of one kind.
 #[derive(Default)]
 struct Lane {
-    jobs: VecDeque<Job>,
-    /// Has seen the first `hashed` bytes of the first job.
-    hasher: Hasher,
-    hashed: u32,
+    waiting: VecDeque<Job>,
+    /// Those begun: invariant: as many as `streams`, in the same order.
+    begun: Vec<Job>,
+    streams: Vec<Stream>,
+}
+
+impl Default for HashQueue {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl HashQueue {
     /// An empty queue.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_engine(Engine::best())
+    }
+
+    fn with_engine(engine: Engine) -> Self {
+        let (verify, check) = (Lane::default(), Lane::default());
+        Self { engine, verify, check, verify_came: None, verify_gap: COMPANY_WITHIN }
     }
 
     /// Adds a piece.
-    pub fn push(&mut self, job: Job) {
+    pub fn push(&mut self, now: Instant, job: Job) {
         match job.kind {
-            Kind::Check => self.check.jobs.push_back(job),
-            Kind::Verify => self.verify.jobs.push_back(job),
+            Kind::Check => self.check.waiting.push_back(job),
+            Kind::Verify => {
+                if let Some(before) = self.verify_came.replace(now) {
+                    let gap = (now - before).min(COMPANY_WITHIN);
+                    self.verify_gap = (self.verify_gap * 3 + gap) / 4;
+                }
+                self.verify.waiting.push_back(job);
+            }
         }
     }
 
@@ -82,25 +111,52 @@ impl HashQueue {
     /// Number of pieces that wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.verify.jobs.len() + self.check.jobs.len()
+        self.verify.len() + self.check.len()
+    }
+
+    /// When [`HashQueue::run`] has work: perhaps at once, or when the verifications have waited
+    /// long enough for company.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.check.is_empty() {
+            self.verify_at()
+        } else {
+            Some(Instant::ORIGIN)
+        }
     }
 
     /// Hashes at most `budget_bytes`, and says which pieces that completed. A piece of more
     /// bytes takes several calls.
-    pub fn run(&mut self, storage: &mut Storage, budget_bytes: usize) -> Vec<Done> {
+    pub fn run(&mut self, now: Instant, storage: &mut Storage, budget_bytes: usize) -> Vec<Done> {
         let mut done = Vec::new();
         let mut left = budget_bytes;
         while left > 0 {
-            let lane = match self.verify.jobs.is_empty() {
-                false => &mut self.verify,
-                true => &mut self.check,
-            };
-            if lane.jobs.is_empty() {
+            let lane = if self.verify_at().is_some_and(|at| at <= now) {
+                &mut self.verify
+            } else if !self.check.is_empty() {
+                &mut self.check
+            } else {
                 break;
-            }
-            done.extend(lane.step(storage, &mut left));
+            };
+            lane.step(self.engine, storage, &mut left, &mut done);
+        }
+        if self.check.is_empty() {
+            storage.end_check();
         }
         done
+    }
+
+    /// When to go on with the verifications, if there are any.
+    fn verify_at(&self) -> Option<Instant> {
+        if self.verify.is_empty() {
+            return None;
+        }
+        // The next ones may be as late again as they are on average.
+        let missing = self.engine.width().saturating_sub(self.verify.len());
+        let pause = self.verify_gap * u32::try_from(2 * missing).unwrap_or(u32::MAX);
+        let alone = !self.verify.begun.is_empty() || pause > COMPANY_WITHIN;
+        let came = self.verify_came.filter(|_| !alone);
+        Some(came.map_or(Instant::ORIGIN, |came| came + pause))
     }
 
     /// Drops the pieces of a swarm that is gone.
@@ -111,52 +167,60 @@ impl HashQueue {
 }
 
 impl Lane {
-    /// Hashes what lies in one window, at most `left` bytes of the first job.
-    fn step(&mut self, storage: &mut Storage, left: &mut usize) -> Option<Done> {
-        let job = self.jobs.front()?;
-        let access = match job.kind {
-            Kind::Check => Access::Sequential,
-            Kind::Verify => Access::Read,
-        };
-        let rest = usize::try_from(job.len - self.hashed).unwrap_or(usize::MAX).min(*left);
-        if rest > 0 {
-            let offset = job.offset.saturating_add(u64::from(self.hashed));
-            let hasher = &mut self.hasher;
-            match storage.inspect(job.swarm, offset, rest, access, |bytes| hasher.update(bytes)) {
-                Ok(looked) => {
-                    *left -= looked;
-                    // At most `rest`, which is at most a u32.
-                    self.hashed += looked as u32;
-                }
-                Err(error) => {
-                    // A missing file costs an attempt to open it: count that as a page.
-                    *left = left.saturating_sub(4096);
-                    return self.finish().map(|(job, _)| Done { job, outcome: Err(error) });
-                }
-            }
-        }
-        if self.hashed < self.jobs.front()?.len {
-            return None;
-        }
-        self.finish().map(|(job, digest)| {
-            let good = digest == job.expected;
-            Done { job, outcome: Ok(good) }
-        })
+    fn len(&self) -> usize {
+        self.waiting.len() + self.begun.len()
     }
 
-    /// Takes the first job out, with the digest of what was seen of it.
-    fn finish(&mut self) -> Option<(Job, [u8; 20])> {
-        self.hashed = 0;
-        let digest = core::mem::take(&mut self.hasher).finish();
-        Some((self.jobs.pop_front()?, digest))
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Hashes of each piece that is begun what lies in one window, at most `left` bytes in all.
+    fn step(
+        &mut self,
+        engine: Engine,
+        storage: &mut Storage,
+        left: &mut usize,
+        done: &mut Vec<Done>,
+    ) {
+        while self.begun.len() < engine.width() {
+            let Some(job) = self.waiting.pop_front() else { break };
+            self.begun.push(job);
+            self.streams.push(Stream::default());
+        }
+        let share = (*left / self.begun.len().max(1)).max(1);
+        let stretch = |(job, stream): (&Job, &Stream)| Stretch {
+            swarm: job.swarm,
+            offset: job.offset.saturating_add(stream.hashed()),
+            len: usize::try_from(u64::from(job.len) - stream.hashed())
+                .map_or(share, |n| n.min(share)),
+            access: match job.kind {
+                Kind::Check => Access::Sequential,
+                Kind::Verify => Access::Read,
+            },
+        };
+        let stretches: Vec<_> = self.begun.iter().zip(&self.streams).map(stretch).collect();
+        let streams = &mut self.streams;
+        let looked = storage.inspect_all(&stretches, |parts| lanes::update(engine, streams, parts));
+        let mut at = 0;
+        for looked in looked {
+            // A missing file costs an attempt to open it: count that as a page.
+            *left = left.saturating_sub(*looked.as_ref().unwrap_or(&4096));
+            if looked.is_ok() && self.streams[at].hashed() < u64::from(self.begun[at].len) {
+                at += 1;
+                continue;
+            }
+            let (job, digest) = (self.begun.remove(at), self.streams.remove(at).finish());
+            let outcome = looked.map(|_| digest == job.expected);
+            done.push(Done { job, outcome });
+        }
     }
 
     fn forget(&mut self, swarm: SwarmId) {
-        if self.jobs.front().is_some_and(|job| job.swarm == swarm) {
-            self.hashed = 0;
-            self.hasher = Hasher::default();
-        }
-        self.jobs.retain(|job| job.swarm != swarm);
+        self.waiting.retain(|job| job.swarm != swarm);
+        let mut begun = self.begun.iter();
+        self.streams.retain(|_| begun.next().is_some_and(|job| job.swarm != swarm));
+        self.begun.retain(|job| job.swarm != swarm);
     }
 }
 
@@ -171,6 +235,7 @@ mod tests {
     use tempfile::TempDir;
 
     const S: SwarmId = SwarmId(1);
+    const NOW: Instant = Instant::from_micros(1_000_000);
 
     fn job(layout: &Layout, index: u32, bytes: &[u8], kind: Kind) -> Job {
         let piece = layout.geometry.piece(index).unwrap();
@@ -198,17 +263,17 @@ mod tests {
         let content: Vec<u8> = (0..40_000_u32).map(|i| ((i * i) >> 7) as u8).collect();
         let files = [("a", 10_000), ("none", 0), ("b", 10_000), ("c/d", 20_000)];
         let (_folder, layout, mut storage) = stored(&files, &content);
-        let mut queue = HashQueue::new();
-        queue.push(job(&layout, 0, &content[..16_384], Kind::Check));
-        queue.push(job(&layout, 2, b"something else", Kind::Check));
-        assert!(queue.run(&mut storage, 1000).is_empty());
-        assert_eq!(queue.check.hashed, 1000);
+        let mut queue = HashQueue::with_engine(Engine::Single);
+        queue.push(NOW, job(&layout, 0, &content[..16_384], Kind::Check));
+        queue.push(NOW, job(&layout, 2, b"something else", Kind::Check));
+        assert!(queue.run(NOW, &mut storage, 1000).is_empty());
+        assert_eq!(queue.check.streams[0].hashed(), 1000);
         // A verification overtakes a check that has begun, and the check loses nothing.
-        queue.push(job(&layout, 1, &content[16_384..32_768], Kind::Verify));
+        queue.push(NOW, job(&layout, 1, &content[16_384..32_768], Kind::Verify));
         let mut order = Vec::new();
         let mut calls = 0;
         while !queue.is_empty() {
-            let done = queue.run(&mut storage, 1000);
+            let done = queue.run(NOW, &mut storage, 1000);
             order.extend(done.into_iter().map(|done| (done.job.piece.get(), done.outcome)));
             calls += 1;
         }
@@ -223,9 +288,12 @@ mod tests {
         storage.open_read(S, &layout, &folder.path().join("root")).unwrap();
         let mut queue = HashQueue::new();
         for (index, end) in [(0, 16_384), (1, 32_768), (2, 40_000)] {
-            queue.push(job(&layout, index, &content[index as usize * 16_384..end], Kind::Check));
+            queue.push(
+                NOW,
+                job(&layout, index, &content[index as usize * 16_384..end], Kind::Check),
+            );
         }
-        let done = queue.run(&mut storage, 1 << 20);
+        let done = queue.run(NOW, &mut storage, 1 << 20);
         assert_eq!(done.len(), 3);
         assert!(done.iter().all(|done| done.outcome == Ok(true)));
         // A check leaves no windows of its own behind.
@@ -237,12 +305,12 @@ mod tests {
         let content = [7; 32_768];
         let (_folder, layout, mut storage) = stored(&[("", 32_768)], &content);
         let mut queue = HashQueue::new();
-        queue.push(job(&layout, 0, b"", Kind::Verify));
-        queue.run(&mut storage, 5000);
+        queue.push(NOW, job(&layout, 0, b"", Kind::Verify));
+        queue.run(NOW, &mut storage, 5000);
         queue.forget(S);
         assert!(queue.is_empty());
-        queue.push(job(&layout, 1, &content[16_384..], Kind::Verify));
-        assert_eq!(queue.run(&mut storage, 1 << 20)[0].outcome, Ok(true));
+        queue.push(NOW, job(&layout, 1, &content[16_384..], Kind::Verify));
+        assert_eq!(queue.run(NOW, &mut storage, 1 << 20)[0].outcome, Ok(true));
     }
 
     #[test]
@@ -250,13 +318,63 @@ mod tests {
         let content = [7; 32_768];
         let (folder, layout, mut storage) = stored(&[("a", 16_384), ("b", 16_384)], &content);
         let mut queue = HashQueue::new();
-        queue.push(job(&layout, 0, &content[..16_384], Kind::Verify));
-        queue.push(job(&layout, 1, &content[..16_384], Kind::Verify));
-        assert!(queue.run(&mut storage, 1000).is_empty());
+        queue.push(NOW, job(&layout, 0, &content[..16_384], Kind::Verify));
+        queue.push(NOW, job(&layout, 1, &content[..16_384], Kind::Verify));
+        assert!(queue.run(NOW, &mut storage, 1000).is_empty());
         let file = File::options().write(true).open(folder.path().join("root/a")).unwrap();
         file.set_len(0).unwrap();
-        let done = queue.run(&mut storage, 1 << 20);
+        let done = queue.run(NOW, &mut storage, 1 << 20);
         assert!(done[0].outcome.is_err());
         assert_eq!(done[1].outcome, Ok(true));
+    }
+
+    #[test]
+    fn every_engine_finds_the_same() {
+        let content: Vec<u8> = (0..200_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+        let files = [("a", 50_001), ("none", 0), ("b", 9), ("c/d", 149_990)];
+        let (_folder, layout, mut storage) = stored(&files, &content);
+        for engine in Engine::ALL.into_iter().filter(|engine| engine.is_able()) {
+            for budget in [777, 100_000, 1 << 20] {
+                let mut queue = HashQueue::with_engine(engine);
+                for piece in layout.geometry.pieces() {
+                    let start = piece.get() as usize * 16_384;
+                    let end = content.len().min(start + 16_384);
+                    let bytes = if piece.get() == 5 { b"bad" } else { &content[start..end] };
+                    queue.push(NOW, job(&layout, piece.get(), bytes, Kind::Check));
+                }
+                let mut bad = Vec::new();
+                while !queue.is_empty() {
+                    let done = queue.run(NOW, &mut storage, budget);
+                    bad.extend(done.into_iter().filter(|done| done.outcome != Ok(true)));
+                }
+                assert_eq!(bad.len(), 1, "{engine}, {budget} bytes a call");
+                assert_eq!((bad[0].job.piece.get(), &bad[0].outcome), (5, &Ok(false)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_verification_waits_for_company_only_while_pieces_come_fast() {
+        let content = [7; 16_384 * 12];
+        let (_folder, layout, mut storage) = stored(&[("", 16_384 * 12)], &content);
+        let piece = |index| job(&layout, index, &content[..16_384], Kind::Verify);
+        let at = |micros: u64| Instant::from_micros(1_000_000 + micros);
+        let mut queue = HashQueue::with_engine(Engine::Sse2);
+        // Nobody can say whether another one will come: at once.
+        queue.push(at(0), piece(0));
+        assert_eq!(queue.run(at(0), &mut storage, 1 << 20).len(), 1);
+        queue.verify_gap = Duration::from_millis(1);
+        queue.verify_came = Some(at(100_000));
+        queue.push(at(101_000), piece(7));
+        assert!(queue.run(at(101_000), &mut storage, 1 << 20).is_empty());
+        assert_eq!(queue.poll_timeout(), Some(at(107_000)));
+        queue.push(at(102_000), piece(8));
+        assert!(queue.run(at(102_000), &mut storage, 1 << 20).is_empty());
+        assert_eq!(queue.poll_timeout(), Some(at(106_000)));
+        assert_eq!(queue.run(at(106_000), &mut storage, 1 << 20).len(), 2);
+        for index in 8..12 {
+            queue.push(at(107_000), piece(index));
+        }
+        assert_eq!(queue.run(at(107_000), &mut storage, 1 << 20).len(), 4);
     }
 }

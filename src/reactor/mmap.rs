@@ -113,7 +113,7 @@ pub(super) struct Segment {
     /// Never zero.
     pub(super) len: usize,
     /// Nothing of the window comes after it.
-    last: bool,
+    pub(super) last: bool,
 }
 
 impl Storage {
@@ -257,25 +257,25 @@ impl Storage {
 
     /// Shows `look` the content from `offset` on, `len` bytes or as many as lie in one window;
     /// says how many.
-    pub(super) fn inspect(
+    fn inspect(
         &mut self,
         swarm: SwarmId,
         offset: u64,
         len: usize,
-        access: Access,
         look: impl FnOnce(&[u8]),
     ) -> Result<usize, StoreError> {
-        let segment = self.segment(swarm, offset, len, access)?;
+        let segment = self.segment(swarm, offset, len, Access::Read)?;
         self.guarded(swarm, offset, &segment, || {
             // SAFETY: the segment is mapped, nothing unmaps it before `look` is done, and the
-            // guard is up. Others may change the file meanwhile: the bytes are only looked at
-            // one by one, and no verdict but the digest hangs on them.
+            // guard is up. Others may change the file meanwhile: the bytes are only copied.
             look(unsafe { slice::from_raw_parts(segment.at, segment.len) });
         })?;
-        if access == Access::Sequential && segment.last {
-            self.windows.remove_sequential(segment.slot);
-        }
         Ok(segment.len)
+    }
+
+    /// Nothing is checked any more: gives up what only the checks have mapped.
+    pub(super) fn end_check(&mut self) {
+        self.windows.remove_finished();
     }
 
     /// The memory that shows the content from `offset` on: `len` bytes or as many as lie in one
@@ -441,15 +441,18 @@ impl Storage {
         segment: &Segment,
         access: impl FnOnce(),
     ) -> Result<(), StoreError> {
-        guard::guarded(segment.at, segment.len, access).map_err(|guard::Faulted| {
+        guard::guarded(segment.at, segment.len, access).map_err(|_| {
             self.windows.remove(segment.slot);
-            let index = self.contents.get(&swarm).and_then(|content| content.locate(offset).ok());
-            let path = self.path(swarm, index.map_or(0, |(index, _)| index));
-            StoreError(format!(
-                "{} was cut short or could not be read while in use",
-                folders::shown(&path)
-            ))
+            self.cut_short(swarm, offset)
         })
+    }
+
+    /// Why the file that holds the byte at `offset` could not be read in a map.
+    pub(super) fn cut_short(&self, swarm: SwarmId, offset: u64) -> StoreError {
+        let index = self.contents.get(&swarm).and_then(|content| content.locate(offset).ok());
+        let path = self.path(swarm, index.map_or(0, |(index, _)| index));
+        let path = folders::shown(&path);
+        StoreError(format!("{path} was cut short or could not be read while in use"))
     }
 
     fn short(&self, swarm: SwarmId, index: u32) -> StoreError {
@@ -487,7 +490,7 @@ impl Store for Storage {
         while done < into.len() {
             let at = offset.saturating_add(done as u64);
             let rest = &mut into[done..];
-            done += self.inspect(swarm, at, rest.len(), Access::Read, |bytes| {
+            done += self.inspect(swarm, at, rest.len(), |bytes| {
                 rest[..bytes.len()].copy_from_slice(bytes);
             })?;
         }

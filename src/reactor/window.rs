@@ -8,7 +8,8 @@
 // Slices over mapped memory: only here is it known that the memory stays mapped meanwhile.
 #![allow(unsafe_code)]
 
-use super::mmap::{Access, Storage};
+use super::guard;
+use super::mmap::{Access, Segment, Storage};
 use crate::proto::store::StoreError;
 use crate::units::id::SwarmId;
 use core::slice;
@@ -42,6 +43,8 @@ struct Window {
     pinned_by: u64,
     /// Nobody but a check in order has looked at it.
     sequential: bool,
+    /// And the check has seen its end.
+    finished: bool,
 }
 
 /// The windows of all swarms, the least recently used given up first.
@@ -79,6 +82,7 @@ impl Windows {
         self.clock += 1;
         window.used = self.clock;
         window.sequential &= sequential;
+        window.finished &= sequential;
         Some(slot)
     }
 
@@ -86,7 +90,8 @@ impl Windows {
         self.make_room(size(&map));
         self.bytes += size(&map);
         self.clock += 1;
-        let window = Window { key, map, used: self.clock, pinned_by: 0, sequential };
+        let window =
+            Window { key, map, used: self.clock, pinned_by: 0, sequential, finished: false };
         let slot = self.slots.insert(window);
         let old = self.by_key.insert(key, slot);
         debug_assert!(old.is_none(), "{key:?} is mapped twice");
@@ -103,11 +108,17 @@ impl Windows {
         self.bytes -= size(&window.map);
     }
 
-    /// Gives up a window that only a check in order has used.
-    pub(super) fn remove_sequential(&mut self, slot: usize) {
-        if self.slots[slot].sequential {
-            self.remove(slot);
-        }
+    /// A check in order has come to the end of the window. Another piece that is checked beside
+    /// it may still need it.
+    fn finish_sequential(&mut self, slot: usize) {
+        let window = &mut self.slots[slot];
+        window.finished = window.sequential;
+    }
+
+    /// Gives up windows that only a check in order has used, and has left behind.
+    pub(super) fn remove_finished(&mut self) {
+        let gather = self.gather;
+        self.remove_where(|window| window.finished && window.pinned_by != gather);
     }
 
     pub(super) fn remove_swarm(&mut self, swarm: SwarmId) {
@@ -349,6 +360,68 @@ impl Drop for GatherWrite<'_> {
         self.slices.clear();
         self.storage.slices.write = core::mem::take(&mut self.slices);
         self.storage.windows.end_gather(self.faulted);
+    }
+}
+
+/// A stretch of content to look at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    pub(super) swarm: SwarmId,
+    pub(super) offset: u64,
+    pub(super) len: usize,
+    pub(super) access: Access,
+}
+
+impl Storage {
+    /// Shows `look` the stretches all at once, of each as much as lies in one window; says how
+    /// many bytes that was. What cannot be read is shown empty; what broke off while it was
+    /// looked at is an error, too.
+    ///
+    /// # Panics
+    /// With more than [`guard::RANGES_MAX`] stretches.
+    pub(super) fn inspect_all(
+        &mut self,
+        stretches: &[Stretch],
+        look: impl FnOnce(&[&[u8]]),
+    ) -> Vec<Result<usize, StoreError>> {
+        let mut segments = Vec::with_capacity(stretches.len());
+        for stretch in stretches {
+            let Stretch { swarm, offset, len, access } = *stretch;
+            let segment = self.segment(swarm, offset, len, access);
+            if let Ok(segment) = &segment {
+                self.windows.pin(segment.slot);
+            }
+            segments.push(segment);
+        }
+        let none = (core::ptr::NonNull::<u8>::dangling().as_ptr().cast_const(), 0);
+        let range = |segment: &Result<Segment, _>| match segment {
+            Ok(segment) => (segment.at.cast_const(), segment.len),
+            Err(_) => none,
+        };
+        let ranges: Vec<_> = segments.iter().map(range).collect();
+        // SAFETY: the segments are mapped and their windows pinned until `look` is done, and the
+        // guard is up. Others may change the files meanwhile: the bytes are only looked at one by
+        // one, and no verdict but the digest hangs on them.
+        let show = |&(at, len): &(_, _)| unsafe { slice::from_raw_parts(at, len) };
+        let looked = guard::guarded_all(&ranges, || {
+            look(&ranges.iter().map(show).collect::<Vec<_>>());
+        });
+        let hit = |at| looked.is_err_and(|faulted| faulted.hit(at));
+        let mut results = Vec::with_capacity(segments.len());
+        for (at, (segment, stretch)) in segments.into_iter().zip(stretches).enumerate() {
+            results.push(segment.and_then(|segment| {
+                if hit(at) {
+                    return Err(self.cut_short(stretch.swarm, stretch.offset));
+                }
+                if stretch.access == Access::Sequential && segment.last {
+                    self.windows.finish_sequential(segment.slot);
+                }
+                Ok(segment.len)
+            }));
+        }
+        self.windows.remove_finished();
+        self.windows.end_gather(looked.is_err());
+        results
     }
 }
 

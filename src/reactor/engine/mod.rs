@@ -268,8 +268,7 @@ impl Reactor {
 
     fn timeout(&self) -> Duration {
         let ready = |link: &Link| link.readable || (link.writable && link.dialing);
-        let busy = !self.hashes.is_empty()
-            || !self.to_send.is_empty()
+        let busy = !self.to_send.is_empty()
             || self.datagrams.is_ready()
             || (self.accept_ready && self.accept_again_at.is_none())
             || self.links.iter().flatten().any(ready);
@@ -279,7 +278,8 @@ impl Reactor {
         let now = self.clock.now();
         let saves = self.contents.values().filter(|c| c.dirty && !c.flushing);
         let save = saves.map(|c| c.saved_at + FLUSH_PAUSE).min();
-        [self.peer.poll_timeout(), self.scan_at, self.accept_again_at, save, self.stop_by]
+        let hash = self.hashes.poll_timeout();
+        [self.peer.poll_timeout(), hash, self.scan_at, self.accept_again_at, save, self.stop_by]
             .into_iter()
             .flatten()
             .min()

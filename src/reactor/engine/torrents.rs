@@ -45,7 +45,7 @@ impl Reactor {
             self.storage.close(id);
             error.to_string()
         })?;
-        content.queue_checks(id, &start.have, &mut self.hashes);
+        content.queue_checks(now, id, &start.have, &mut self.hashes);
         let unchecked = content.unchecked;
         self.contents.insert(id, content);
         let added = self.peer.add_swarm(now, torrent, start);
@@ -59,7 +59,7 @@ impl Reactor {
 
     pub(super) fn verify(&mut self, swarm: SwarmId, piece: PieceIndex) {
         if let Some(content) = self.contents.get(&swarm) {
-            self.hashes.push(content.job(swarm, piece, Kind::Verify));
+            self.hashes.push(self.clock.now(), content.job(swarm, piece, Kind::Verify));
         }
     }
 
@@ -68,7 +68,8 @@ impl Reactor {
         if self.hashes.is_empty() {
             return;
         }
-        for done in self.hashes.run(&mut self.storage, HASH_SLICE_BYTES) {
+        let now = self.clock.now();
+        for done in self.hashes.run(now, &mut self.storage, HASH_SLICE_BYTES) {
             let now = self.clock.now();
             let swarm = done.job.swarm;
             match (done.job.kind, done.outcome) {

@@ -180,6 +180,30 @@ impl Picker {
             && block == self.geometry.nth_block(block.piece, nth(block) as u32)
     }
 
+    /// How many connections owe us this block now.
+    #[must_use]
+    pub fn times_asked(&self, block: Block) -> u8 {
+        let state = self.partials.get(&block.piece).and_then(|p| p.blocks.get(nth(block)));
+        match state {
+            Some(&BlockState::Asked(times)) => times,
+            _ => 0,
+        }
+    }
+
+    /// A block that was given back comes after all: its sender counts again.
+    pub fn comes_late(&mut self, block: Block) {
+        let Some(partial) = self.partials.get_mut(&block.piece) else { return };
+        let Some(state) = partial.blocks.get_mut(nth(block)) else { return };
+        match *state {
+            BlockState::Missing => {
+                *state = BlockState::Asked(1);
+                partial.missing -= 1;
+            }
+            BlockState::Asked(times) => *state = BlockState::Asked(times.saturating_add(1)),
+            BlockState::Received => {}
+        }
+    }
+
     /// A request for the block will not be answered.
     pub fn give_back(&mut self, block: Block) {
         let Some(partial) = self.partials.get_mut(&block.piece) else { return };

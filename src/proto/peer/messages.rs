@@ -192,6 +192,8 @@ impl Peer {
             if !wanted {
                 log::debug!("<- {remote} piece {span}: not wanted");
                 swarm.wasted += u64::from(span.length);
+            } else if asked.is_none() {
+                swarm.picker.comes_late(block);
             }
             wanted.then(|| (block, geometry.block_offset(block)))
         })?
@@ -207,6 +209,7 @@ impl Peer {
             peering.snubbed = false;
             swarm.down.add(now, length);
             swarm.downloaded += length;
+            let others_owe_it = swarm.picker.times_asked(block) > 1;
             if !swarm.picker.received(block) {
                 swarm.wasted += length;
                 return None;
@@ -214,13 +217,13 @@ impl Peer {
             let source = Source { ip: remote.ip(), peer_id: peering.peer_id };
             swarm.blame.supplied(block.piece, block.begin / BLOCK_BYTES, source);
             let complete = swarm.picker.is_received(block.piece);
-            Some((swarm.id, complete, swarm.picker.is_end_game()))
+            Some((swarm.id, complete, others_owe_it))
         });
-        let Some(Some((swarm, complete, end_game))) = outcome else { return };
+        let Some(Some((swarm, complete, others_owe_it))) = outcome else { return };
         if complete {
             self.actions.push_back(Action::Verify(swarm, block.piece));
         }
-        if end_game {
+        if others_owe_it {
             self.cancel_elsewhere(swarm, id, block);
         }
     }

@@ -15,6 +15,8 @@ mod messages;
 mod pause;
 mod receive;
 pub mod swarms;
+#[cfg(test)]
+mod tests;
 mod tick;
 
 use super::connection::{Connection, Phase};

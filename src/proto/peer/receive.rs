@@ -195,6 +195,9 @@ impl Peer {
         if theirs.info_hash != of.torrent.info_hash {
             return Err(Closed::WrongInfoHash);
         }
+        if of.stage == Stage::Failed {
+            return Err(Closed::Stopping);
+        }
         if theirs.peer_id == own_id {
             return Err(Closed::Own);
         }

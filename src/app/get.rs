@@ -22,10 +22,9 @@ pub fn get(torrent: &str, output: &Path, network: &Network) -> Result<u8, Failur
         .map_err(|error| Failure::Failed(format!("{}: {error}", shown(output))))?;
     let state = network.state.clone().unwrap_or_else(|| output.join(".reactor-peer"));
     let network = Network { exit_when_complete: true, ..network.clone() };
-    let mut session = Session::open(&network, output, state, None)?;
-    session
-        .reactor
-        .add_torrent(&source, &bytes)
-        .map_err(|why| Failure::Failed(format!("{}: {why}", shown(&source))))?;
+    let mut session = Session::open(&network, output, state, None, &mut |reactor| {
+        let added = reactor.add_torrent(&source, &bytes);
+        added.map(drop).map_err(|why| Failure::Failed(format!("{}: {why}", shown(&source))))
+    })?;
     session.serve(&mut |reactor| reactor.is_complete())
 }

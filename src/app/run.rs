@@ -31,7 +31,12 @@ pub fn run(run: &Run) -> Result<u8, Failure> {
             .map_err(|error| Failure::Failed(format!("{}: {error}", shown(folder))))?;
     }
     let state = run.network.state.clone().unwrap_or_else(|| run.torrents.join(".reactor-peer"));
-    let mut session = Session::open(&run.network, &run.shareable, state, Some(&run.torrents))?;
+    let torrents = Some(run.torrents.as_path());
+    let mut session =
+        Session::open(&run.network, &run.shareable, state, torrents, &mut |reactor| {
+            reactor.load();
+            Ok(())
+        })?;
     session.introduce(&run.torrents, &run.shareable);
     let done_when_complete = run.network.exit_when_complete;
     session.serve(&mut |reactor| done_when_complete && reactor.is_complete())
@@ -55,12 +60,14 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Listens and names the known hosts.
+    /// Listens, lets `load` bring the torrents, names the known hosts. Only then is it said that
+    /// we listen: whoever asks from that line on finds what is here.
     pub(super) fn open(
         network: &Network,
         shareable: &Path,
         state: PathBuf,
         torrents: Option<&Path>,
+        load: &mut dyn FnMut(&mut Reactor) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let hosts = known_hosts(network)?;
         let lock = folders::lock_state(&state).map_err(Failure::Failed)?;
@@ -91,6 +98,7 @@ impl Session {
                 "cannot listen on port {port}: {why}; use --listen PORT, or stop the program that has it"
             ))
         })?;
+        load(&mut reactor)?;
         hosts.into_iter().for_each(|host| reactor.add_host(host));
         for ip in sockets::own_addresses(network.bind) {
             log::info!("listening on {}", std::net::SocketAddr::new(ip, port));

@@ -2,6 +2,7 @@
 
 use super::folders::{mtime_ns, shown};
 use crate::units::limits::TORRENT_BYTES_MAX;
+use crate::wire::metainfo::Metainfo;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -39,6 +40,8 @@ pub struct TorrentsFolder {
     /// Files whose writer has closed them since the last scan: they need not settle.
     closed: BTreeSet<OsString>,
     unsettled: bool,
+    /// No scan yet: what is whole need not settle, for somebody may ask for it at once.
+    first: bool,
     /// The folder itself could not be read at the last scan.
     lost: bool,
 }
@@ -65,6 +68,7 @@ impl TorrentsFolder {
             watch: watch.ok(),
             closed: BTreeSet::new(),
             unsettled: false,
+            first: true,
             lost: false,
         }
     }
@@ -132,6 +136,7 @@ impl TorrentsFolder {
             let is_closed = path.file_name().is_some_and(|name| closed.contains(name));
             changes.extend(self.look(path, is_closed));
         }
+        self.first = false;
         changes
     }
 
@@ -156,7 +161,12 @@ impl TorrentsFolder {
             return None;
         }
         let unchanged = known.is_some_and(|known| known.stamp == stamp);
-        let settled = is_closed || about.as_ref().map_or(true, |about| is_old(about, unchanged));
+        // A .torrent says itself where it ends: one that parses is whole.
+        let whole = |about| read_torrent(&path, about).is_ok_and(|b| Metainfo::parse(&b).is_ok());
+        let settled = is_closed
+            || about
+                .as_ref()
+                .map_or(true, |about| is_old(about, unchanged) || (self.first && whole(about)));
         let added = known.and_then(|known| known.added);
         let mut known = Known { stamp, settled, added };
         self.unsettled |= !settled;
@@ -247,6 +257,22 @@ mod tests {
         assert_eq!(torrents.scan(), [Change::Added(a.clone(), b"ab".to_vec())]);
         fs::remove_file(&a).unwrap();
         assert_eq!(torrents.scan(), [Change::Removed(a)]);
+    }
+
+    #[test]
+    fn a_whole_torrent_need_not_settle_at_the_start() {
+        let folder = TempDir::new().unwrap();
+        let mut torrents = TorrentsFolder::open(folder.path());
+        torrents.watch = None;
+        let whole = b"d4:infod6:lengthi1e4:name1:a12:piece lengthi16384e\
+            6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
+        let a = put(&folder, "a.torrent", whole);
+        put(&folder, "half.torrent", &whole[..40]);
+        assert_eq!(torrents.scan(), [Change::Added(a, whole.to_vec())]);
+        assert!(torrents.is_unsettled());
+        // Later on, only the file's writer or its age says that it is whole.
+        put(&folder, "b.torrent", whole);
+        assert_eq!(torrents.scan(), []);
     }
 
     #[test]

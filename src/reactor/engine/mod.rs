@@ -106,7 +106,7 @@ pub struct Reactor {
 }
 
 impl Reactor {
-    /// Listens. The folder is scanned with the first turn.
+    /// Listens, but answers nobody before the first turn; [`Reactor::load`] comes before that.
     ///
     /// # Errors
     /// When the port is in use, or the system has no descriptor for us.
@@ -228,6 +228,11 @@ impl Reactor {
         let now = self.clock.now();
         self.peer.handle_named(now, host);
         self.drain();
+    }
+
+    /// Joins the swarms of all torrents in the folder.
+    pub fn load(&mut self) {
+        self.scan();
     }
 
     /// Looks at the torrents folder again with the next turn.

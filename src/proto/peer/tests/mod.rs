@@ -216,7 +216,7 @@ impl Bench {
                 }
                 Action::Send(id) => self.send(id),
                 Action::Verify(_, piece) => self.verify.push(piece),
-                Action::Dial { .. } | Action::Resolve(..) => {}
+                _ => {}
             }
         }
         while self.peer.poll_event().is_some() {}

@@ -139,7 +139,7 @@ fn content_finished() {
 }
 
 #[test]
-fn swarm_removed_or_failed_meanwhile() {
+fn swarm_removed_failed_or_paused_meanwhile() {
     for cut in CUTS {
         let (mut bench, slow, ..) = half_sent(cut);
         let (now, swarm) = (bench.now, bench.swarm);
@@ -148,6 +148,16 @@ fn swarm_removed_or_failed_meanwhile() {
         bench.drain();
         assert!(!bench.peer.receive_plan(slow, &mut plan), "cut {cut}");
         assert!(bench.peer.swarm(swarm).unwrap().members.is_empty());
+
+        // Paused, and on again: that connection is gone, the block is asked for anew.
+        let (mut bench, slow, quick, block, _) = half_sent(cut);
+        bench.peer.pause(now, swarm);
+        bench.drain();
+        assert!(!bench.peer.receive_plan(slow, &mut plan), "cut {cut}");
+        assert!(!bench.is_open(quick));
+        bench.peer.resume(now, swarm);
+        let third = bench.serves(3, &[0, 1, 2]);
+        assert!(bench.asked(third).contains(&block), "cut {cut}");
 
         let (mut bench, slow, ..) = half_sent(cut);
         bench.peer.remove_swarm(now, swarm);

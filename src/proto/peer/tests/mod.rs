@@ -70,6 +70,7 @@ pub(super) fn config() -> Config {
         seed_dials: false,
         upload_slots: 4,
         own_addresses: Vec::new(),
+        accept_torrents: false,
     }
 }
 

@@ -62,6 +62,24 @@ pub struct Config {
     pub accept_torrents: bool,
 }
 
+/// What holds where the user says nothing; the name and the secret are still to be chosen.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            peer_id: PeerId([0; 20]),
+            secret: [0; 16],
+            listen_port: crate::wire::address::PORT_DEFAULT,
+            max_conns: 6,
+            any_client_port: false,
+            max_inbound: 100,
+            seed_dials: false,
+            upload_slots: 4,
+            own_addresses: Vec::new(),
+            accept_torrents: false,
+        }
+    }
+}
+
 /// Why a dialed socket is not connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DialError {

@@ -61,17 +61,7 @@ pub(super) fn addr(n: u8) -> SocketAddr {
 }
 
 pub(super) fn config() -> Config {
-    Config {
-        peer_id: PeerId([99; 20]),
-        listen_port: 5000,
-        max_conns: 6,
-        any_client_port: false,
-        max_inbound: 100,
-        seed_dials: false,
-        upload_slots: 4,
-        own_addresses: Vec::new(),
-        accept_torrents: false,
-    }
+    Config { peer_id: PeerId([99; 20]), ..Config::default() }
 }
 
 pub(super) fn torrent(geometry: Geometry) -> Torrent {

@@ -108,6 +108,8 @@ pub struct Network {
     pub seed_dials: bool,
     /// Remote ends served at once, at least 1.
     pub upload_slots: usize,
+    /// Tell peers of each other.
+    pub pex: bool,
     /// End when every torrent is complete.
     pub exit_when_complete: bool,
     /// No progress display.
@@ -280,9 +282,8 @@ macro_rules! with_network {
             #[argh(switch)]
             #[allow(dead_code)]
             no_dht: bool,
-            /// peer exchange is not built yet; accepted so that scripts keep working
+            /// tell connected peers nothing of each other, and take nothing of the kind from them
             #[argh(switch)]
-            #[allow(dead_code)]
             no_pex: bool,
             /// no progress display
             #[argh(switch, short = 'q')]
@@ -316,6 +317,7 @@ macro_rules! with_network {
                     max_inbound: self.max_inbound.into(),
                     seed_dials: self.seed_dials,
                     upload_slots: self.upload_slots.into(),
+                    pex: !self.no_pex,
                     exit_when_complete,
                     quiet: self.quiet,
                     log_level: self.log_level,

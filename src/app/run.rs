@@ -82,6 +82,7 @@ impl Session {
             max_inbound: network.max_inbound,
             seed_dials: network.seed_dials,
             upload_slots: network.upload_slots,
+            pex: network.pex,
             own_addresses: sockets::own_addresses(network.bind),
             accept_torrents: false,
         };

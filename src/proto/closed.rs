@@ -64,6 +64,10 @@ pub enum Misbehaved {
     RequestTooLong,
     /// BEP 10: an extension handshake that is not a dictionary.
     BadExtendedHandshake,
+    /// BEP 9, 11, 54: the payload of an extension message has not its form.
+    BadExtendedMessage,
+    /// BEP 11: told of peers again and again, far faster than allowed.
+    PexFlood,
 }
 
 impl Closed {
@@ -128,6 +132,8 @@ impl fmt::Display for Misbehaved {
             Self::RequestOutOfRange => "keeps asking for what is not in the torrent",
             Self::RequestTooLong => "asked for more than 128 KiB at once",
             Self::BadExtendedHandshake => "sent an extension handshake that is not a dictionary",
+            Self::BadExtendedMessage => "sent an extension message that has not its form",
+            Self::PexFlood => "tells of peers far too often",
         })
     }
 }

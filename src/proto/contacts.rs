@@ -126,6 +126,20 @@ impl Contacts {
         }
     }
 
+    /// Another peer has told us that nobody is there any more: only who was never reached by us,
+    /// and is not known otherwise, is forgotten.
+    pub fn forget(&mut self, addr: SocketAddr) {
+        if self.map.get(&addr).is_some_and(|c| !c.known && c.conn.is_none()) {
+            self.map.remove(&addr);
+        }
+    }
+
+    /// Whether there is room for addresses that nobody vouches for: some is left for trackers.
+    #[must_use]
+    pub fn has_room_for_hearsay(&self) -> bool {
+        self.map.len() < CONTACTS_MAX / 4 * 3
+    }
+
     /// Every address may be dialed at once (all peers are gone, or the network came back).
     pub fn hurry(&mut self, now: Instant) {
         for contact in self.map.values_mut().filter(|c| c.failures == 0) {

@@ -3,6 +3,7 @@
 
 pub mod announcer;
 pub mod blame;
+pub mod broadcast;
 pub mod choker;
 pub mod closed;
 pub mod connection;
@@ -12,6 +13,7 @@ pub mod outgoing;
 pub mod output;
 pub mod peer;
 pub mod peering;
+pub mod pex;
 pub mod picker;
 pub mod store;
 pub mod swarm;

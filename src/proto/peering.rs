@@ -1,12 +1,14 @@
 //! One end of a conversation in the peer wire protocol: what both ends have said (BEP 3).
 
 use super::incoming::Incoming;
+use super::pex::Exchange;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Block;
 use crate::units::id::{PeerId, SwarmId};
 use crate::units::limits::{BLOCK_BYTES, REQUESTS_OUT_MAX, REQUESTS_OUT_START};
 use crate::units::rate::Rate;
 use crate::units::time::Instant;
+use crate::wire::extended::Ids;
 use std::collections::VecDeque;
 
 /// Requests a remote end takes if it does not say (BEP 10 `reqq`).
@@ -39,6 +41,10 @@ pub struct Peering {
     pub upload_only: bool,
     /// Its program and version (BEP 10 `v`); remote text.
     pub client: Option<String>,
+    /// Its ids of extension messages (BEP 10 `m`).
+    pub ids: Ids,
+    /// What was said about the other peers, if it takes part in that.
+    pub exchange: Option<Box<Exchange>>,
     /// Port on which it listens (BEP 10 `p`).
     pub listen_port: Option<u16>,
     /// Requests it is willing to queue.
@@ -86,6 +92,8 @@ impl Peering {
             bitfield_said: false,
             upload_only: false,
             client: None,
+            ids: Ids::default(),
+            exchange: None,
             listen_port: None,
             reqq: REQQ_UNSAID,
             requests: VecDeque::new(),

@@ -103,6 +103,16 @@ impl Picker {
         }
     }
 
+    /// A peer that has `before` has lost `piece` of it (BEP 54).
+    pub fn remove_piece(&mut self, before: &Bitfield, piece: PieceIndex) {
+        if before.is_full() {
+            self.seeds = self.seeds.saturating_sub(1);
+            before.iter().filter(|&p| p != piece.get()).for_each(|p| self.add_one(p));
+        } else {
+            self.remove_one(piece.get());
+        }
+    }
+
     /// Whether some piece we lack is with no connected peer.
     #[must_use]
     pub fn is_short(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use super::announcer::{Announcer, Stats};
 use super::blame::{Blame, Source};
+use super::broadcast::Bulletin;
 use super::contacts::Contacts;
 use super::output::Status;
 use super::picker::Picker;
@@ -81,6 +82,7 @@ pub struct Swarm {
     pub(super) banned: Vec<Source>,
     pub(super) optimistic: Option<ConnId>,
     pub(super) rounds: u32,
+    pub(super) bulletin: Bulletin,
 }
 
 /// What people are told of a swarm.

@@ -31,6 +31,8 @@ const NUMWANT_DEFAULT: usize = 50;
 const ENTRIES_OF_IP_MAX: usize = 128;
 /// The refusal of a torrent that is not served.
 const NOT_HERE: &str = "this peer does not have that torrent";
+/// Comings and goings that wait to be taken; of more at once, the rest is told by and by.
+const NEWS_MAX: usize = 1_000;
 
 /// The swarms we serve and who is in them.
 #[derive(Clone, Debug)]
@@ -42,6 +44,19 @@ pub struct Tracker {
     swarms: BTreeMap<InfoHash, Swarm>,
     /// Invariant: no entry expires before this.
     next_expiry: Option<Instant>,
+    /// At most [`NEWS_MAX`].
+    news: Vec<News>,
+}
+
+/// Somebody has shown up for the first time, or is gone: what E2 wants broadcast. Hearsay is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Where the peer listens.
+    pub addr: SocketAddr,
+    /// `Some`: it has come, and whether it is a seeder. `None`: it is gone.
+    pub came: Option<bool>,
 }
 
 /// What goes back to who asked, and what was learnt from it.
@@ -80,7 +95,8 @@ struct Swarm {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    peer_id: PeerId,
+    /// `None` for hearsay: another peer has told us, it has not shown itself here.
+    peer_id: Option<PeerId>,
     complete: bool,
     expires: Instant,
 }
@@ -90,7 +106,8 @@ impl Tracker {
     /// `secret` must not be guessed by others.
     #[must_use]
     pub const fn new(peer_id: PeerId, listen_port: u16, secret: [u8; 16]) -> Self {
-        Self { peer_id, listen_port, secret, swarms: BTreeMap::new(), next_expiry: None }
+        let swarms = BTreeMap::new();
+        Self { peer_id, listen_port, secret, swarms, next_expiry: None, news: Vec::new() }
     }
 
     /// Serves this swarm, of which we are ourselves; we miss `left` bytes. To be called again
@@ -152,8 +169,50 @@ impl Tracker {
     /// The connection with the peer that listens at `addr` has broken: it is no longer listed,
     /// until it is heard of again.
     pub fn handle_lost(&mut self, info_hash: InfoHash, addr: SocketAddr) {
-        if let Some(swarm) = self.swarms.get_mut(&info_hash) {
-            swarm.entries.remove(&unmap(addr));
+        self.remove(info_hash, unmap(addr));
+    }
+
+    /// Another peer says that one listens at `addr`. What we know ourselves weighs more.
+    pub fn hear(&mut self, now: Instant, info_hash: InfoHash, addr: SocketAddr, complete: bool) {
+        let known = self.swarms.get(&info_hash).and_then(|s| s.entries.get(&unmap(addr)));
+        if known.is_none_or(|entry| entry.peer_id.is_none()) {
+            self.enter(now, info_hash, addr, None, Some(u64::from(!complete)));
+        }
+    }
+
+    /// Another peer takes back what it said of `addr`.
+    pub fn unhear(&mut self, info_hash: InfoHash, addr: SocketAddr) {
+        let addr = unmap(addr);
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
+        if swarm.entries.get(&addr).is_some_and(|entry| entry.peer_id.is_none()) {
+            swarm.entries.remove(&addr);
+        }
+    }
+
+    /// Who has shown itself here, not by hearsay, and whether it is a seeder.
+    pub fn first_hand(
+        &self,
+        info_hash: &InfoHash,
+    ) -> impl Iterator<Item = (SocketAddr, bool)> + '_ {
+        let entries = self.swarms.get(info_hash).into_iter().flat_map(|swarm| &swarm.entries);
+        entries.filter(|(_, e)| e.peer_id.is_some()).map(|(&addr, e)| (addr, e.complete))
+    }
+
+    /// Who has come and gone since the last call.
+    pub fn take_news(&mut self) -> Vec<News> {
+        core::mem::take(&mut self.news)
+    }
+
+    fn remove(&mut self, info_hash: InfoHash, addr: SocketAddr) {
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
+        if swarm.entries.remove(&addr).is_some_and(|entry| entry.peer_id.is_some()) {
+            self.tell(News { info_hash, addr, came: None });
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        if self.news.len() < NEWS_MAX {
+            self.news.push(news);
         }
     }
 
@@ -170,7 +229,7 @@ impl Tracker {
         if peer_id == self.peer_id {
             return;
         }
-        self.enter(now, info_hash, addr, peer_id, left);
+        self.enter(now, info_hash, addr, Some(peer_id), left);
     }
 
     /// When [`Tracker::handle_timeout`] has something to do.
@@ -184,8 +243,15 @@ impl Tracker {
         if self.next_expiry.is_none_or(|at| now < at) {
             return;
         }
-        for swarm in self.swarms.values_mut() {
-            swarm.entries.retain(|_, entry| entry.expires > now);
+        let Self { swarms, news, .. } = self;
+        for (&info_hash, swarm) in swarms {
+            swarm.entries.retain(|&addr, entry| {
+                let stays = entry.expires > now;
+                if !stays && entry.peer_id.is_some() && news.len() < NEWS_MAX {
+                    news.push(News { info_hash, addr, came: None });
+                }
+                stays
+            });
         }
         let entries = self.swarms.values().flat_map(|swarm| swarm.entries.values());
         self.next_expiry = entries.map(|entry| entry.expires).min();
@@ -244,6 +310,8 @@ impl Tracker {
             Event::Stopped => 0,
             _ => query.numwant.unwrap_or(NUMWANT_DEFAULT).min(TRACKER_NUMWANT_MAX),
         };
+        // In dictionaries with names, who has told us none would pass for another.
+        let hearsay = query.compact || query.no_peer_id;
         let counts = swarm.counts();
         let listing = Listing {
             interval: INTERVAL,
@@ -251,7 +319,7 @@ impl Tracker {
             complete: counts.complete,
             incomplete: counts.incomplete,
             external_ip: Some(remote.ip()),
-            peers: swarm.list(addr, (own, self.peer_id), wanted, v6),
+            peers: swarm.list(addr, (own, self.peer_id), wanted, v6, hearsay),
         };
         let announced = (!ours && is_dialable(addr)).then_some(Announced {
             info_hash: query.info_hash,
@@ -266,10 +334,7 @@ impl Tracker {
         let Some(swarm) = self.swarms.get_mut(&query.info_hash) else { return };
         let before = swarm.entries.get(&addr).copied();
         match query.event {
-            Event::Stopped => {
-                swarm.entries.remove(&addr);
-                return;
-            }
+            Event::Stopped => return self.remove(query.info_hash, addr),
             // A `completed` whose answer got lost is said again, but has happened once.
             Event::Completed if before.is_none_or(|entry| !entry.complete) => {
                 swarm.downloaded = swarm.downloaded.saturating_add(1);
@@ -277,7 +342,7 @@ impl Tracker {
             Event::Completed | Event::Started | Event::None => {}
         }
         let left = if query.event == Event::Completed { 0 } else { query.left };
-        self.enter(now, query.info_hash, addr, query.peer_id, Some(left));
+        self.enter(now, query.info_hash, addr, Some(query.peer_id), Some(left));
     }
 
     fn enter(
@@ -285,7 +350,7 @@ impl Tracker {
         now: Instant,
         info_hash: InfoHash,
         addr: SocketAddr,
-        peer_id: PeerId,
+        peer_id: Option<PeerId>,
         left: Option<u64>,
     ) {
         let addr = unmap(addr);
@@ -301,8 +366,12 @@ impl Tracker {
             Some(left) => left == 0,
             None => known.is_some_and(|entry| entry.complete),
         };
+        let is_new = peer_id.is_some() && known.is_none_or(|entry| entry.peer_id.is_none());
         let expires = now + ENTRY_LIFE;
         swarm.entries.insert(addr, Entry { peer_id, complete, expires });
+        if is_new {
+            self.tell(News { info_hash, addr, came: Some(complete) });
+        }
         self.next_expiry = Some(self.next_expiry.map_or(expires, |at| at.min(expires)));
     }
 
@@ -338,13 +407,15 @@ impl Swarm {
         (own, own_id): (SocketAddr, PeerId),
         wanted: usize,
         v6: Option<bool>,
+        hearsay: bool,
     ) -> Vec<(SocketAddr, PeerId)> {
         let mut peers = Vec::new();
         let fits = |addr: SocketAddr| v6.is_none_or(|v6| addr.is_ipv6() == v6);
         if wanted > 0 && fits(own) && own != asker && is_dialable(own) {
             peers.push((own, own_id));
         }
-        let others = self.entries.iter().map(|(addr, entry)| (*addr, entry.peer_id));
+        let named = self.entries.iter().filter(|(_, e)| hearsay || e.peer_id.is_some());
+        let others = named.map(|(addr, e)| (*addr, e.peer_id.unwrap_or(PeerId([0; 20]))));
         let others = others
             .filter(|(addr, _)| {
                 fits(*addr) && *addr != asker && *addr != own && reachable(*addr, asker)
@@ -362,7 +433,7 @@ impl Swarm {
 }
 
 /// Whether the peer at `asker` can mean the same as we do by `addr`.
-fn reachable(addr: SocketAddr, asker: SocketAddr) -> bool {
+pub(super) fn reachable(addr: SocketAddr, asker: SocketAddr) -> bool {
     match addr.ip() {
         // "This machine" is another one there.
         ip if ip.is_loopback() => asker.ip().is_loopback(),
@@ -524,6 +595,43 @@ mod tests {
         t.learn(at(0), InfoHash([2; 20]), addr("10.0.0.3:1"), THEIRS, None);
         t.handle_lost(InfoHash([2; 20]), addr("10.0.0.3:1"));
         assert_eq!(t.counts(&HASH), (1, 1, 0));
+    }
+
+    #[test]
+    fn hearsay_is_listed_but_is_no_news_and_gives_way() {
+        let mut t = tracker();
+        t.hear(at(0), HASH, addr("10.0.0.1:6000"), true);
+        assert_eq!((t.counts(&HASH), t.take_news()), ((2, 0, 0), vec![]));
+        assert!(peers(&mut t, "10.0.0.5", &query(9)).contains(&"10.0.0.1:6000".to_owned()));
+        let asker = News { info_hash: HASH, addr: addr("10.0.0.5:9"), came: Some(false) };
+        assert_eq!(t.take_news(), [asker]);
+        let named = AnnounceRequest { compact: false, ..query(9) };
+        assert!(!peers(&mut t, "10.0.0.5", &named).contains(&"10.0.0.1:6000".to_owned()));
+        t.unhear(HASH, addr("10.0.0.1:6000"));
+        t.unhear(HASH, addr("10.0.0.5:9"));
+        assert_eq!(t.first_hand(&HASH).collect::<Vec<_>>(), [(addr("10.0.0.5:9"), false)]);
+        assert_eq!(t.counts(&HASH), (1, 1, 0));
+        // Heard of first, then seen: that is news, and hearsay does not take it back.
+        t.hear(at(0), HASH, addr("10.0.0.2:1"), false);
+        t.learn(at(0), HASH, addr("10.0.0.2:1"), THEIRS, None);
+        t.hear(at(0), HASH, addr("10.0.0.2:1"), true);
+        let came = News { info_hash: HASH, addr: addr("10.0.0.2:1"), came: Some(false) };
+        assert_eq!(t.take_news(), [came]);
+        t.handle_lost(HASH, addr("10.0.0.2:1"));
+        t.handle_timeout(at(120));
+        let gone = |text| News { came: None, addr: addr(text), info_hash: HASH };
+        assert_eq!(t.take_news(), [gone("10.0.0.2:1"), gone("10.0.0.5:9")]);
+    }
+
+    #[test]
+    fn who_says_stopped_is_gone() {
+        let mut t = tracker();
+        let _ = announce(&mut t, 0, "10.0.0.1", &query(1));
+        let _ = t.take_news();
+        let _ =
+            announce(&mut t, 0, "10.0.0.1", &AnnounceRequest { event: Event::Stopped, ..query(1) });
+        let gone = News { info_hash: HASH, addr: addr("10.0.0.1:1"), came: None };
+        assert_eq!(t.take_news(), [gone]);
     }
 
     #[test]

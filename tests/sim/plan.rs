@@ -18,6 +18,8 @@ pub struct Plan {
     pub poisoner: Option<usize>,
     pub upload_slots: usize,
     pub seed_dials: bool,
+    /// No tracker: each host is told of one other, and finds the rest by `ut_pex` and `rp_peers`.
+    pub gossip: bool,
     /// Bytes that one direction of a link holds.
     pub window: usize,
     /// Bytes a second of each direction of a link.
@@ -53,6 +55,7 @@ impl Plan {
             poisoner: poisons.then(|| seeders + rng.index(hosts - seeders)),
             upload_slots: 1 + rng.index(8),
             seed_dials: rng.below(2) == 0,
+            gossip: seed % 3 == 1,
             window: 2_000 + rng.index(200_000),
             bandwidth: 30_000 << rng.below(8),
             latency: 100 << rng.below(10),

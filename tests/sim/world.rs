@@ -64,6 +64,7 @@ impl World {
         let truth = Rc::new(Truth::new(plan.length, plan.piece_length, &mut rng));
         let mut hosts: Vec<Host> =
             (0..plan.hosts).map(|i| Host::new(i, Disk::empty(&truth))).collect();
+        let addrs: Vec<SocketAddr> = hosts.iter().map(Host::addr).collect();
         for (i, host) in hosts.iter_mut().enumerate() {
             let share = if i < plan.seeders { 100 } else { [0, 0, 0, 30][rng.index(4)] };
             for piece in truth.geometry.pieces() {
@@ -72,6 +73,8 @@ impl World {
                 }
             }
             host.poisons = plan.poisoner == Some(i);
+            // Any of those before: so all hang together, and nobody is in the middle.
+            host.friend = (i > 0).then(|| addrs[rng.index(i)]);
         }
         let faulty = plan.faults_until > 0;
         let mut world = Self {
@@ -125,6 +128,12 @@ impl World {
             assert!(same || self.plan.poisoner == Some(i), "#{i} has other content");
         }
         self.count_waste();
+        let known = self.hosts.iter().filter_map(|h| h.peer.as_ref()?.progress(h.swarm));
+        let known: usize = known.map(|progress| progress.contacts.len()).sum();
+        // One address was enough to find most of the others.
+        let hosts = self.plan.hosts;
+        let found = known >= hosts * hosts / 2;
+        assert!(found || !self.plan.gossip || self.plan.faults_until > 0, "{known} of {hosts}^2");
         Outcome {
             steps,
             finished_at: Duration::from_micros(finished),
@@ -572,6 +581,7 @@ impl World {
             max_inbound: 400,
             seed_dials: self.plan.seed_dials,
             upload_slots: self.plan.upload_slots,
+            pex: true,
             own_addresses: vec![h.ip],
             accept_torrents: false,
         };
@@ -581,7 +591,7 @@ impl World {
             name: "content".into(),
             geometry,
             private: false,
-            announce: Some("http://10.0.0.1:5000/announce".into()),
+            announce: (!self.plan.gossip).then(|| "http://10.0.0.1:5000/announce".into()),
             announce_list: Vec::new(),
         };
         let saved = h.saved.take();
@@ -606,6 +616,9 @@ impl World {
         log::speaker(self.now, host);
         let mut peer = Peer::new(config, self.rng.next_u64(), now);
         h.swarm = peer.add_swarm(now, torrent, start).expect("the only swarm");
+        if let Some(friend) = h.friend.filter(|_| self.plan.gossip) {
+            peer.handle_named(now, friend.into());
+        }
         h.peer = Some(peer);
         h.incarnation += 1;
         h.timer_at = None;

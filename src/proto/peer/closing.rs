@@ -48,10 +48,14 @@ impl Peer {
         let mut conn = self.connections.remove(id.slot as usize);
         self.actions.push_back(Action::Close(id));
         self.return_loans(&conn.lease, conn.dialed);
+        let listened_at = super::exchange::listens_at(&conn);
         let phase = core::mem::replace(&mut conn.phase, Err(why.clone()));
         let ending = ending_of(&why, &phase);
         match phase {
-            Ok(Phase::Peering(peering)) => self.leave(now, id, conn.remote, &peering, &why),
+            Ok(Phase::Peering(peering)) => {
+                let from = (conn.remote, listened_at);
+                self.leave(now, id, from, &peering, &why);
+            }
             Ok(Phase::Handshaking { .. } | Phase::Sniffing { .. }) => {
                 log::info!("{} disconnected before the handshake: {why}", conn.remote);
             }
@@ -128,7 +132,7 @@ impl Peer {
         &mut self,
         now: Instant,
         id: ConnId,
-        remote: SocketAddr,
+        (remote, listened_at): (SocketAddr, Option<SocketAddr>),
         peering: &Peering,
         why: &Closed,
     ) {
@@ -146,8 +150,12 @@ impl Peer {
         }
         swarm.picker.disown(id);
         let (swarm_id, info_hash) = (swarm.id, swarm.torrent.info_hash);
-        if let (true, Some(port)) = (why.is_loss(), peering.listen_port) {
-            self.tracker.handle_lost(info_hash, SocketAddr::new(remote.ip(), port));
+        // The other end may have dropped one of two connections to us: then it is still there.
+        let members = swarm.members.iter();
+        let twin = members.filter_map(|m| self.connections.get(m.slot as usize)?.peering());
+        let lost = why.is_loss() && !twin.into_iter().any(|p| p.peer_id == peering.peer_id);
+        if let (true, Some(addr)) = (lost, listened_at) {
+            self.tracker.handle_lost(info_hash, addr);
         }
         if !peering.am_choking {
             self.fill_slots(now, swarm_id);

@@ -140,21 +140,20 @@ impl Peer {
         Some(next.max(self.ports_rest_until))
     }
 
-    /// Learns addresses for one swarm.
+    /// Learns addresses for one swarm; how many of them were new.
     pub(super) fn learn_contacts(
         &mut self,
         now: Instant,
         swarm: SwarmId,
         addrs: impl IntoIterator<Item = SocketAddr>,
         known: bool,
-    ) {
+    ) -> usize {
         let (own, port) = (&self.config.own_addresses, self.config.listen_port);
-        let Some(swarm) = self.swarms.get_mut(&swarm) else { return };
-        for addr in addrs {
-            if is_dialable(addr) && !(addr.port() == port && own.contains(&addr.ip())) {
-                swarm.contacts.add(addr, known, now);
-            }
-        }
+        let Some(swarm) = self.swarms.get_mut(&swarm) else { return 0 };
+        let others = addrs.into_iter().filter(|&addr| {
+            is_dialable(addr) && !(addr.port() == port && own.contains(&addr.ip()))
+        });
+        others.filter(|&addr| swarm.contacts.add(addr, known, now)).count()
     }
 
     pub(super) fn resolve_named(&mut self, now: Instant) {

@@ -249,6 +249,7 @@ mod tests {
                     max_inbound: 10,
                     seed_dials: false,
                     upload_slots: 4,
+                    pex: true,
                     own_addresses: vec![addr(host).ip()],
                     accept_torrents,
                 };

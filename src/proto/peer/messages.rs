@@ -13,7 +13,6 @@ use crate::units::geometry::Block;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{BLOCK_BYTES, REQUEST_BYTES_MAX};
 use crate::units::time::Instant;
-use crate::wire::extended;
 use crate::wire::message::{Message, Span};
 use core::net::SocketAddr;
 
@@ -79,12 +78,11 @@ impl Peer {
             Message::Cancel(span) => self.cancelled(id, span),
             Message::Reject(span) => self.rejected(now, id, span)?,
             Message::Extended(0, payload) => self.extended(now, id, payload)?,
-            // BEP 5: no DHT here. BEP 6: advice that we do not need. BEP 10: an extension message
-            // that we never offered. Blocks do not come this way.
+            Message::Extended(of, payload) => self.extension_message(now, id, of, payload)?,
+            // BEP 5: no DHT here. BEP 6: advice that we do not need. Blocks do not come this way.
             Message::Port(_)
             | Message::Suggest(_)
             | Message::AllowedFast(_)
-            | Message::Extended(..)
             | Message::Piece(..)
             | Message::Unknown(_) => {}
         }
@@ -409,47 +407,6 @@ impl Peer {
         for member in members.into_iter().filter(|&member| member != id) {
             self.request_more(now, member);
         }
-        Ok(())
-    }
-
-    fn extended(&mut self, now: Instant, id: ConnId, payload: &[u8]) -> Result<(), Closed> {
-        let hello = extended::Handshake::parse(payload)
-            .map_err(|_| Closed::from(Misbehaved::BadExtendedHandshake))?;
-        let Some((swarm, private, addr, peer_id, left)) =
-            self.with_peering(id, |peering, swarm, _, remote| {
-                peering.listen_port = hello.listen_port.or(peering.listen_port);
-                peering.upload_only = hello.upload_only;
-                if let Some(reqq) = hello.reqq {
-                    peering.reqq = (reqq as usize).max(1);
-                }
-                let addr = hello.listen_port.map(|port| SocketAddr::new(remote.ip(), port));
-                if let Some(client) = &hello.client {
-                    log::debug!("{remote} is {}", client.escape_debug());
-                    peering.client = Some(client.clone());
-                }
-                let left = peering.is_seeder().then_some(0);
-                (swarm.id, swarm.torrent.private, addr, peering.peer_id, left)
-            })
-        else {
-            return Ok(());
-        };
-        if let Some(addr) = addr {
-            // E2: whoever connects is in the swarm, announced or not. BEP 27: not if private.
-            let info_hash = self.swarms.get(&swarm).map(|s| s.torrent.info_hash);
-            if let (Some(info_hash), false) = (info_hash, private) {
-                self.tracker.learn(now, info_hash, addr, peer_id, left);
-            }
-            self.learn_contacts(now, swarm, [addr], false);
-            let Some(conn) = self.connection(id) else { return Ok(()) };
-            conn.contact.get_or_insert(addr);
-            if let Some(swarm) = self.swarms.get_mut(&swarm) {
-                if swarm.contacts.conn(addr).is_none() {
-                    swarm.contacts.engage(addr, id);
-                    swarm.contacts.proved(addr);
-                }
-            }
-        }
-        self.part_if_useless(now, id);
         Ok(())
     }
 

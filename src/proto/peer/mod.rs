@@ -9,6 +9,8 @@ mod announce;
 mod closing;
 mod datagrams;
 mod dial;
+mod exchange;
+mod extensions;
 mod fetch;
 mod listing;
 mod messages;
@@ -56,6 +58,8 @@ pub struct Config {
     pub seed_dials: bool,
     /// Peers served at once in one swarm.
     pub upload_slots: usize,
+    /// Tell peers of each other (BEP 11, and our `rp_peers`).
+    pub pex: bool,
     /// Addresses that are our own.
     pub own_addresses: Vec<IpAddr>,
     /// Listen to peers that dial us for a torrent that is not here (E7).
@@ -74,6 +78,7 @@ impl Default for Config {
             max_inbound: 100,
             seed_dials: false,
             upload_slots: 4,
+            pex: true,
             own_addresses: Vec::new(),
             accept_torrents: false,
         }
@@ -115,6 +120,8 @@ pub struct Peer {
     tracker: Tracker,
     next_tick: Instant,
     next_round: Instant,
+    /// When connected peers are next told the whole list.
+    list_again: Instant,
     stopping: bool,
     spill: Vec<u8>,
     actions: VecDeque<Action>,
@@ -157,6 +164,7 @@ impl Peer {
             tracker,
             next_tick: now + TICK,
             next_round: now,
+            list_again: now + exchange::LIST_AGAIN,
             stopping: false,
             spill: Vec::new(),
             actions: VecDeque::new(),
@@ -182,7 +190,9 @@ impl Peer {
         let swarms = self.swarms.values().filter_map(|swarm| self.swarm_timeout(swarm)).min();
         let named = self.named.iter().filter_map(|n| n.resolve_at).min();
         let fetch = self.fetch_timeout();
-        [tick, swarms, named, fetch, self.tracker.poll_timeout()].into_iter().flatten().min()
+        let news = self.swarms.values().filter_map(|swarm| swarm.bulletin.due()).min();
+        let all = [tick, swarms, named, fetch, news, self.tracker.poll_timeout()];
+        all.into_iter().flatten().min()
     }
 
     /// A remote end has connected to our listening socket. `None`: there is no room for it.

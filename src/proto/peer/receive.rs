@@ -12,7 +12,6 @@ use crate::units::geometry::Block;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::HTTP_WITHIN;
 use crate::units::time::Instant;
-use crate::wire::extended;
 use crate::wire::handshake::{Handshake, FIRST_BYTE, HANDSHAKE_BYTES};
 use crate::wire::message::Message;
 
@@ -233,13 +232,16 @@ impl Peer {
             log::info!("{remote} connected");
         }
         self.greet(now, id);
+        if dialed {
+            self.met(now, id);
+        }
         self.refresh_status(now, swarm);
         Ok(())
     }
 
     /// Our first messages: what we have (BEP 3, BEP 6), then the extension handshake (BEP 10).
     fn greet(&mut self, _now: Instant, id: ConnId) {
-        let (listen_port, Self { connections, swarms, .. }) = (self.config.listen_port, &mut *self);
+        let Self { connections, swarms, .. } = self;
         let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
             return;
         };
@@ -258,16 +260,7 @@ impl Peer {
             conn.outgoing.push(&message);
         }
         if peering.extended {
-            let hello = extended::Handshake {
-                listen_port: Some(listen_port),
-                reqq: Some(crate::units::limits::REQUESTS_IN_MAX as u32),
-                upload_only: swarm.picker.is_complete(),
-                your_ip: Some(remote.ip()),
-                client: Some(extended::CLIENT.into()),
-                ..Default::default()
-            };
-            log::debug!("-> {remote} extension handshake");
-            conn.outgoing.push(&Message::Extended(0, &hello.to_bytes()));
+            self.say_hello(id);
         }
         self.want_send(id);
     }

@@ -3,6 +3,7 @@
 use super::Peer;
 use crate::proto::announcer::Announcer;
 use crate::proto::blame::Blame;
+use crate::proto::broadcast::Bulletin;
 use crate::proto::closed::Closed;
 use crate::proto::contacts::Contacts;
 use crate::proto::output::{Action, Asker, Event, Status};
@@ -73,6 +74,7 @@ impl Peer {
             banned: Vec::new(),
             optimistic: None,
             rounds: 0,
+            bulletin: Bulletin::default(),
         };
         self.tracker.track(info_hash, swarm.left());
         self.by_hash.insert(info_hash, id);
@@ -302,12 +304,7 @@ impl Peer {
     fn say_upload_only(&mut self, id: crate::units::id::ConnId) {
         let extended = self.with_peering(id, |peering, _, _, _| peering.extended);
         if extended == Some(true) {
-            let hello = crate::wire::extended::Handshake {
-                listen_port: Some(self.config.listen_port),
-                upload_only: true,
-                ..Default::default()
-            };
-            self.say(id, &Message::Extended(0, &hello.to_bytes()));
+            self.say_hello(id);
         }
     }
 

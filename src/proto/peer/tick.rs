@@ -20,6 +20,7 @@ impl Peer {
     /// Time has passed. Early or repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tracker.handle_timeout(now);
+        self.spread_news(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.tick(now);
@@ -37,6 +38,7 @@ impl Peer {
         for id in all {
             self.tick_connection(now, id);
         }
+        self.exchange_tick(now);
         if now >= self.next_round {
             self.next_round = now + CHOKE_ROUND;
             let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod contents;
+pub mod control;
 pub mod datagram;
 pub mod engine;
 pub mod folders;
@@ -11,7 +12,9 @@ pub mod helper;
 pub mod lanes;
 pub mod link;
 pub mod mmap;
+pub mod paused;
 pub mod signals;
 pub mod sockets;
+pub mod stdin;
 pub mod watch;
 pub mod window;

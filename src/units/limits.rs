@@ -53,6 +53,22 @@ pub const ANSWER_RATE_MIN: usize = 128 * 1024;
 /// Bytes of a connection for an unknown torrent in which its extension handshake must come:
 /// behind the largest bitfield.
 pub const OFFER_BYTES_MAX: usize = PIECES_MAX as usize / 8 + 2 * MESSAGE_BYTES_MAX as usize;
+/// Programs connected to the control socket at once.
+pub const CONTROL_CLIENTS_MAX: usize = 8;
+/// Bytes of a line on the control socket: the longest magnet link, escaped.
+pub const CONTROL_LINE_MAX: usize = 128 * 1024;
+/// Bytes that wait for one client of the control socket: the files of a large torrent.
+pub const CONTROL_OUT_MAX: usize = 64 * 1024 * 1024;
+/// Bytes read from standard input at once.
+pub const CONSOLE_READ_BYTES: usize = 4 * 1024;
+/// Bytes of a line of the console.
+pub const CONSOLE_LINE_MAX: usize = 64 * 1024;
+/// Torrents in one catalogue.
+pub const CATALOGUE_ENTRIES_MAX: usize = 10_000;
+/// Hosts that one catalogue names: a class has forty.
+pub const CATALOGUE_HOSTS_MAX: usize = 64;
+/// Names like the asked one in one catalogue.
+pub const CATALOGUE_NEAR_MAX: usize = 5;
 /// BEP 3: keep-alives are generally sent once every two minutes.
 pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(110);
 /// A connection that was silent so long is lost.

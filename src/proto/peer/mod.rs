@@ -12,7 +12,7 @@ mod dial;
 mod exchange;
 mod extensions;
 mod fetch;
-mod listing;
+pub mod listing;
 mod messages;
 mod pause;
 mod receive;

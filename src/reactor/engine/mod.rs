@@ -2,6 +2,7 @@
 //! time and does what the core asks for.
 
 mod datagrams;
+mod requests;
 mod torrents;
 
 use crate::proto::incoming::{ReceivePlan, SCRATCH_BYTES};
@@ -10,13 +11,16 @@ use crate::proto::output::{Action, Asker, Event};
 use crate::proto::peer::{Config, Peer};
 use crate::reactor::clock::Clock;
 use crate::reactor::contents::{self, Content, FlushJob, Flushed, Place, Places};
+use crate::reactor::control::Control;
 use crate::reactor::datagram::Datagrams;
 use crate::reactor::hash::HashQueue;
 use crate::reactor::helper::Helper;
 use crate::reactor::link::{Link, Moved};
 use crate::reactor::mmap::{Storage, DEFAULT_BUDGET};
+use crate::reactor::paused::Paused;
 use crate::reactor::signals::{Signal, Signals};
 use crate::reactor::sockets;
+use crate::reactor::stdin::Stdin;
 use crate::reactor::watch::TorrentsFolder;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::TURN_BYTES_MAX;
@@ -102,6 +106,10 @@ pub struct Reactor {
     send_plan: SendPlan,
     scratch: Box<[u8]>,
     told: VecDeque<Event>,
+    waker: Arc<Waker>,
+    control: Option<Control>,
+    stdin: Option<Stdin>,
+    paused: Paused,
     stop_by: Option<Instant>,
 }
 
@@ -124,6 +132,7 @@ impl Reactor {
             poll.registry().register(&mut SourceFd(&fd), FOLDER, Interest::READABLE)?;
         }
         let now = clock.now();
+        let paused = Paused::load(&options.places.state);
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_A_TURN),
@@ -137,7 +146,7 @@ impl Reactor {
             storage: Storage::new(DEFAULT_BUDGET),
             hashes: HashQueue::new(),
             resolver: Helper::spawn("resolver", Arc::clone(&waker), resolve),
-            flusher: Helper::spawn("flusher", waker, contents::flush),
+            flusher: Helper::spawn("flusher", Arc::clone(&waker), contents::flush),
             links: Vec::new(),
             to_send: VecDeque::new(),
             contents: BTreeMap::new(),
@@ -148,6 +157,10 @@ impl Reactor {
             send_plan: SendPlan::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             told: VecDeque::new(),
+            waker,
+            control: None,
+            stdin: None,
+            paused,
             stop_by: None,
         })
     }
@@ -163,12 +176,13 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
         }
-        let mut folder_changed = false;
+        let (mut folder_changed, mut controlled) = (false, false);
         for event in &self.events {
             match event.token() {
                 LISTENER => self.accept_ready = true,
                 DATAGRAMS => self.datagrams.set_ready(),
                 FOLDER => folder_changed = true,
+                token if Control::owns(token) => controlled = true,
                 WAKER | SIGNALS => {}
                 Token(slot) => {
                     if let Some(Some(link)) = self.links.get_mut(slot) {
@@ -177,6 +191,9 @@ impl Reactor {
                     }
                 }
             }
+        }
+        if let (true, Some(control)) = (controlled, &mut self.control) {
+            control.turn(self.poll.registry());
         }
         self.take_helpers();
         self.take_datagrams();

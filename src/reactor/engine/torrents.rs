@@ -31,6 +31,7 @@ impl Reactor {
             return Err(format!("its content has the same name as that of {other}"));
         }
         let id = self.peer.next_swarm_id();
+        let info_hash = metainfo.info_hash;
         let torrent = Torrent {
             info_hash: metainfo.info_hash,
             name: metainfo.name.clone(),
@@ -50,6 +51,9 @@ impl Reactor {
         self.contents.insert(id, content);
         let added = self.peer.add_swarm(now, torrent, start);
         debug_assert_eq!(added, Some(id));
+        if self.paused.contains(&info_hash) {
+            self.peer.pause(now, id);
+        }
         if unchecked == 0 {
             self.checked(id);
         }

@@ -293,7 +293,10 @@ mod tests {
         let mut refused = false;
         for _ in 0..1000 {
             match first.write(&[b'x'; 1024]) {
-                Ok(_) => control.turn(poll.registry()),
+                Ok(sent) => {
+                    assert!(sent > 0);
+                    control.turn(poll.registry());
+                }
                 Err(error) => refused |= error.kind() == io::ErrorKind::BrokenPipe,
             }
         }

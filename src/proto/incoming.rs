@@ -1,54 +1,19 @@
-//! The inbound half of a connection: where its next bytes belong, and what they meant.
+//! The inbound half of a connection: bytes in, messages out, and where the blocks among them belong.
 //!
-//! Blocks go from the socket to their place in the content without a stop. The plan for one
-//! system call holds the rest of the block under way, then for each request still unanswered, in
-//! the order asked, the head we expect and the place of its block. Where the remote end sends
-//! something else, the bytes behind it have landed in the wrong place; they are taken out again
-//! (those places hold nothing yet) and read one message at a time.
+//! One system call brings many messages. Their blocks stay where the call has put them; only the
+//! places they belong to are noted, so that all of them go into the content with few calls. What a
+//! connection keeps between two calls is the beginning of one message at most, and how much of the
+//! block under way is still to come.
 
-use super::store::{Store, StoreError};
-use crate::units::geometry::{Block, Geometry};
-use crate::units::id::SwarmId;
-use crate::units::limits::BLOCKS_A_CALL;
-use crate::wire::message::Malformed;
-use crate::wire::message::{self, Message, Span, LENGTH_BYTES, PIECE_HEAD_BYTES, PIECE_ID};
+use super::store::Placed;
+use crate::units::geometry::Block;
+use crate::wire::message::{self, Malformed, Message, Span};
+use crate::wire::message::{LENGTH_BYTES, PIECE_HEAD_BYTES, PIECE_ID};
 
-/// Bytes for whatever comes behind what is expected.
-const TAIL_BYTES: usize = 4 * 1024;
-/// Bytes read at once where no block is expected.
-const IDLE_BYTES: usize = 16 * 1024;
-/// Scratch bytes that the largest plan asks for.
-pub const SCRATCH_BYTES: usize = IDLE_BYTES + TAIL_BYTES + BLOCKS_A_CALL * PIECE_HEAD_BYTES;
-
-/// One part of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// So many bytes of the caller's scratch buffer, laid end to end.
-    Scratch(usize),
-    /// A range of the swarm's content.
-    Content {
-        /// First byte.
-        offset: u64,
-        /// Number of bytes.
-        len: usize,
-    },
-}
-
-/// Where the bytes of one read belong.
-#[derive(Clone, Debug, Default)]
-pub struct ReceivePlan {
-    /// Whose content the segments mean; `None` where there are only scratch segments.
-    pub swarm: Option<SwarmId>,
-    /// In order.
-    pub segments: Vec<Segment>,
-    /// The blocks whose heads are expected, in order.
-    predicted: Vec<Block>,
-}
-
-/// What the bytes of one read meant.
+/// What the next bytes mean.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A block is complete in the content.
+    /// All of a block has come; its last bytes are among those noted.
     Filled(Block),
     /// The head of a block; answer with [`Incoming::fill`] or [`Incoming::discard`].
     Head(Span),
@@ -58,18 +23,25 @@ pub enum Item<'a> {
     Message(Message<'a>),
 }
 
-/// Why reading stopped.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The octets are no message.
-    Malformed(Malformed),
-    /// The block cannot be written.
-    Store(StoreError),
+/// The bytes of one read, as far as they are not read yet, and where those of blocks belong.
+#[derive(Debug)]
+pub struct Received<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    placed: &'a mut Vec<Placed>,
 }
 
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+impl<'a> Received<'a> {
+    /// All of `bytes` from `at` on; the places are added to `placed`.
+    pub fn new(bytes: &'a [u8], at: usize, placed: &'a mut Vec<Placed>) -> Self {
+        Self { bytes, at: at.min(bytes.len()), placed }
+    }
+
+    /// Takes at most `most` bytes; says from where to where.
+    fn take(&mut self, most: usize) -> (usize, usize) {
+        let from = self.at;
+        self.at += most.min(self.bytes.len() - from);
+        (from, self.at)
     }
 }
 
@@ -97,148 +69,26 @@ impl Incoming {
         self.filling.and_then(|f| f.block)
     }
 
-    /// Plans the next read. `expected`: our unanswered requests in the order asked; empty where a
-    /// wrong guess could overwrite what another connection has received (end game).
-    pub fn plan(
-        &self,
-        swarm: SwarmId,
-        geometry: &Geometry,
-        expected: impl Iterator<Item = Block>,
-        plan: &mut ReceivePlan,
-    ) {
-        plan.swarm = Some(swarm);
-        plan.segments.clear();
-        plan.predicted.clear();
-        let inbox: &[u8] = if self.taken { &[] } else { &self.inbox };
-        match self.filling {
-            Some(Filling { block: None, left, .. }) => {
-                let len = (left as usize).min(IDLE_BYTES);
-                plan.segments.push(Segment::Scratch(len));
-                return;
-            }
-            Some(Filling { offset, left, .. }) => {
-                plan.segments.push(Segment::Content { offset, len: left as usize });
-            }
-            None => {}
-        }
-        for block in expected.take(BLOCKS_A_CALL) {
-            let first = plan.predicted.is_empty();
-            let known = if first && self.filling.is_none() { inbox } else { &[] };
-            if !head_of(block).starts_with(known) {
-                break;
-            }
-            plan.segments.push(Segment::Scratch(PIECE_HEAD_BYTES - known.len()));
-            let (offset, len) = (geometry.block_offset(block), block.length as usize);
-            plan.segments.push(Segment::Content { offset, len });
-            plan.predicted.push(block);
-        }
-        let tail = if plan.predicted.is_empty() { IDLE_BYTES } else { TAIL_BYTES };
-        plan.segments.push(Segment::Scratch(tail));
-    }
-
-    /// Takes note of `count` bytes that a read has put where `plan` said. Calls `head` and
-    /// `filled` for each block that came as expected; what else came is moved to `spill`.
+    /// Reads the next item; `None` when the bytes are used up.
     ///
     /// # Errors
-    /// When misplaced bytes cannot be read back.
-    pub fn land(
+    /// When the octets are no message.
+    pub fn next(
         &mut self,
-        plan: &ReceivePlan,
-        count: usize,
-        scratch: &[u8],
-        store: &mut dyn Store,
-        spill: &mut Vec<u8>,
-        mut landed: impl FnMut(Landed),
-    ) -> Result<(), StoreError> {
-        if core::mem::take(&mut self.taken) {
-            self.clear_inbox();
-        }
-        let (mut left, mut at) = (count, 0);
-        let mut predicted = plan.predicted.iter().copied();
-        let mut next = predicted.next();
-        let mut as_expected = true;
-        for segment in &plan.segments {
-            if left == 0 {
-                break;
-            }
-            match *segment {
-                Segment::Content { offset, len } => {
-                    let len = len.min(left);
-                    left -= len;
-                    if as_expected {
-                        if let Some(block) = self.advance(len) {
-                            landed(Landed::Filled(block));
-                        }
-                    } else if let Some(swarm) = plan.swarm {
-                        let from = spill.len();
-                        spill.resize(from + len, 0);
-                        store.read(swarm, offset, &mut spill[from..])?;
-                    }
-                }
-                Segment::Scratch(size) => {
-                    let bytes = &scratch[at..at + size.min(left)];
-                    at += size;
-                    left -= bytes.len();
-                    let head = next.map(head_of);
-                    let from = self.inbox.len();
-                    match (next, head) {
-                        _ if !as_expected => spill.extend_from_slice(bytes),
-                        (None, _) if self.filling.is_some() => {
-                            self.advance(bytes.len());
-                        }
-                        (Some(block), Some(head)) if head[from..].starts_with(bytes) => {
-                            self.inbox.extend_from_slice(bytes);
-                            if self.inbox.len() == PIECE_HEAD_BYTES {
-                                self.inbox.clear();
-                                let offset = plan.offset_of(block);
-                                self.filling = Some(Filling {
-                                    block: Some(block),
-                                    offset,
-                                    left: block.length,
-                                });
-                                landed(Landed::Head(block));
-                                next = predicted.next();
-                            }
-                        }
-                        _ => {
-                            as_expected = false;
-                            spill.extend_from_slice(bytes);
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the next item from `bytes`; `None` when they are used up.
-    ///
-    /// # Errors
-    /// When the octets are no message, or a block cannot be written.
-    pub fn next<'a>(
-        &'a mut self,
-        bytes: &mut &[u8],
-        swarm: SwarmId,
+        received: &mut Received<'_>,
         piece_count: u32,
-        store: &mut dyn Store,
-    ) -> Result<Option<Item<'a>>, Trouble> {
+    ) -> Result<Option<Item<'_>>, Malformed> {
         if core::mem::take(&mut self.taken) {
             self.clear_inbox();
         }
-        while let Some(filling) = self.filling {
-            let len = bytes.len().min(filling.left as usize);
-            let (part, rest) = bytes.split_at(len);
-            *bytes = rest;
-            if filling.block.is_some() && len > 0 {
-                store.write(swarm, filling.offset, part)?;
-            }
-            match self.advance(len) {
+        while self.filling.is_some() {
+            match self.fill_from(received) {
                 Some(block) => return Ok(Some(Item::Filled(block))),
                 None if self.filling.is_some() => return Ok(None),
                 None => {}
             }
         }
-        if !self.top_up(LENGTH_BYTES, bytes) {
+        if !self.top_up(LENGTH_BYTES, received) {
             return Ok(None);
         }
         let length = u32::from_be_bytes(core::array::from_fn(|i| self.inbox[i]));
@@ -246,14 +96,14 @@ impl Incoming {
             self.taken = true;
             return Ok(Some(Item::KeepAlive));
         }
-        if !self.top_up(LENGTH_BYTES + 1, bytes) {
+        if !self.top_up(LENGTH_BYTES + 1, received) {
             return Ok(None);
         }
         let id = self.inbox[LENGTH_BYTES];
-        message::check_length(id, length, piece_count).map_err(Trouble::Malformed)?;
+        message::check_length(id, length, piece_count)?;
         let is_block = id == PIECE_ID;
         let wanted = if is_block { PIECE_HEAD_BYTES } else { LENGTH_BYTES + length as usize };
-        if !self.top_up(wanted, bytes) {
+        if !self.top_up(wanted, received) {
             return Ok(None);
         }
         self.taken = true;
@@ -261,9 +111,7 @@ impl Incoming {
             let head: [u8; PIECE_HEAD_BYTES] = core::array::from_fn(|i| self.inbox[i]);
             return Ok(Some(Item::Head(message::parse_piece_head(&head))));
         }
-        Message::parse(id, &self.inbox[LENGTH_BYTES + 1..])
-            .map(|message| Some(Item::Message(message)))
-            .map_err(Trouble::Malformed)
+        Message::parse(id, &self.inbox[LENGTH_BYTES + 1..]).map(|m| Some(Item::Message(m)))
     }
 
     /// The bytes after the head just read are this block; it rests at `offset`.
@@ -288,22 +136,26 @@ impl Incoming {
         self.filling = (left > 0).then_some(Filling { block: None, offset: 0, left });
     }
 
-    /// `len` more bytes of the block under way are in place; says which block that completes.
-    fn advance(&mut self, len: usize) -> Option<Block> {
+    /// Takes what has come of the block under way; says which block that completes.
+    fn fill_from(&mut self, received: &mut Received<'_>) -> Option<Block> {
         let filling = self.filling.as_mut()?;
-        filling.left -= u32::try_from(len).expect("no more than was left");
-        filling.offset += len as u64;
+        let (from, to) = received.take(filling.left as usize);
+        let offset = filling.offset;
+        if filling.block.is_some() && from < to {
+            received.placed.push(Placed { offset, from, to });
+        }
+        filling.offset += (to - from) as u64;
+        // No more was taken than was left.
+        filling.left -= (to - from) as u32;
         if filling.left > 0 {
             return None;
         }
         self.filling.take().and_then(|f| f.block)
     }
 
-    fn top_up(&mut self, wanted: usize, bytes: &mut &[u8]) -> bool {
-        let len = wanted.saturating_sub(self.inbox.len()).min(bytes.len());
-        let (part, rest) = bytes.split_at(len);
-        self.inbox.extend_from_slice(part);
-        *bytes = rest;
+    fn top_up(&mut self, wanted: usize, received: &mut Received<'_>) -> bool {
+        let (from, to) = received.take(wanted.saturating_sub(self.inbox.len()));
+        self.inbox.extend_from_slice(&received.bytes[from..to]);
         self.inbox.len() >= wanted
     }
 
@@ -314,26 +166,140 @@ impl Incoming {
     }
 }
 
-/// What [`Incoming::land`] reports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Landed {
-    /// The block is complete in the content.
-    Filled(Block),
-    /// The head of this block, the first of those expected, has come.
-    Head(Block),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::geometry::Geometry;
+    use proptest::prelude::*;
 
-impl ReceivePlan {
-    fn offset_of(&self, block: Block) -> u64 {
-        let nth = self.predicted.iter().position(|&b| b == block).unwrap_or(0);
-        let from_end = 2 * (self.predicted.len() - nth);
-        match self.segments.get(self.segments.len() - from_end) {
-            Some(&Segment::Content { offset, .. }) => offset,
-            _ => unreachable!("each predicted head is followed by the place of its block"),
+    const PIECES: u32 = 8;
+
+    fn geometry() -> Geometry {
+        Geometry::new(8 * 64, 64).unwrap()
+    }
+
+    /// A message with its length before it, its block whole.
+    fn octets(message: &Message<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        message.write_to(&mut bytes);
+        bytes
+    }
+
+    /// What came, in words, and what lies where in the content.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Read {
+        items: Vec<String>,
+        content: Vec<u8>,
+    }
+
+    /// Reads the parts one after the other; blocks of odd pieces are not wanted.
+    fn read(parts: &[&[u8]]) -> Result<Read, Malformed> {
+        let (geometry, mut incoming) = (geometry(), Incoming::default());
+        let mut read = Read { items: Vec::new(), content: vec![0; 512] };
+        for &part in parts {
+            let mut placed = Vec::new();
+            let mut received = Received::new(part, 0, &mut placed);
+            loop {
+                let head = match incoming.next(&mut received, PIECES)? {
+                    None => break,
+                    Some(Item::Head(span)) => Some(span),
+                    Some(item) => {
+                        read.items.push(format!("{item:?}"));
+                        None
+                    }
+                };
+                let Some(span) = head else { continue };
+                match geometry.block(span.index, span.begin, span.length) {
+                    Some(block) if span.index % 2 == 0 => {
+                        incoming.fill(block, geometry.block_offset(block));
+                    }
+                    _ => incoming.discard(span.length),
+                }
+            }
+            for place in placed {
+                let at = place.offset as usize;
+                let bytes = &part[place.from..place.to];
+                read.content[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+        Ok(read)
+    }
+
+    fn stream() -> Vec<u8> {
+        let (a, b, c) = ([1; 64], [2; 30], [3; 64]);
+        [
+            octets(&Message::Have(3)),
+            octets(&Message::Piece(0, 0, &a)),
+            octets(&Message::Piece(2, 10, &b)),
+            vec![0; 4],
+            octets(&Message::Piece(1, 0, &c)),
+            octets(&Message::Bitfield(&[0xff])),
+            octets(&Message::Piece(4, 63, &c[..1])),
+            octets(&Message::Choke),
+            octets(&Message::Piece(3, 0, &[])),
+            octets(&Message::Unchoke),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn every_split_point_gives_the_same() {
+        let stream = stream();
+        let whole = read(&[&stream]).unwrap();
+        assert_eq!(whole.items.len(), 8, "{whole:?}");
+        assert_eq!(whole.content[..64], [1; 64]);
+        assert_eq!(whole.content[64..138], [0; 74]);
+        assert_eq!(whole.content[138..168], [2; 30]);
+        assert_eq!(whole.content[4 * 64 + 63], 3);
+        for first in 0..=stream.len() {
+            let (a, b) = stream.split_at(first);
+            assert_eq!(read(&[a, b]).unwrap(), whole, "split at {first}");
+        }
+        let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(read(&bytes).unwrap(), whole);
+    }
+
+    proptest! {
+        #[test]
+        fn any_splits_give_the_same(mut cuts in proptest::collection::vec(0..300_usize, 0..9)) {
+            let stream = stream();
+            cuts.sort_unstable();
+            let (mut parts, mut from) = (Vec::new(), 0);
+            for cut in cuts {
+                let cut = cut.clamp(from, stream.len());
+                parts.push(&stream[from..cut]);
+                from = cut;
+            }
+            parts.push(&stream[from..]);
+            prop_assert_eq!(read(&parts), read(&[&stream]));
         }
     }
-}
 
-fn head_of(block: Block) -> [u8; PIECE_HEAD_BYTES] {
-    message::piece_head(Span { index: block.piece.get(), begin: block.begin, length: block.length })
+    #[test]
+    fn a_block_forgotten_half_way_is_read_to_its_end() {
+        let bytes = octets(&Message::Piece(0, 0, &[9; 64]));
+        let (mut incoming, mut placed) = (Incoming::default(), Vec::new());
+        let block = geometry().block(0, 0, 64).unwrap();
+        let mut received = Received::new(&bytes[..20], 0, &mut placed);
+        assert!(matches!(incoming.next(&mut received, PIECES), Ok(Some(Item::Head(_)))));
+        incoming.fill(block, 0);
+        assert_eq!(incoming.next(&mut received, PIECES), Ok(None));
+        assert_eq!(placed, [Placed { offset: 0, from: 13, to: 20 }]);
+        assert_eq!(incoming.filling(), Some(block));
+        assert!(incoming.forget(block));
+        assert!(!incoming.forget(block));
+        let rest = [&bytes[20..], &octets(&Message::Have(5))].concat();
+        let mut received = Received::new(&rest, 0, &mut placed);
+        let next = incoming.next(&mut received, PIECES);
+        assert_eq!(next, Ok(Some(Item::Message(Message::Have(5)))));
+        assert_eq!(placed.len(), 1, "what nobody wants has no place");
+    }
+
+    #[test]
+    fn lengths_are_refused_before_anything_is_kept() {
+        let long = [&100_000_u32.to_be_bytes()[..], &[20]].concat();
+        assert!(matches!(read(&[&long]), Err(Malformed::TooLong { id: 20, .. })));
+        let short = [&8_u32.to_be_bytes()[..], &[7]].concat();
+        assert!(matches!(read(&[&short]), Err(Malformed::WrongLength { id: 7, .. })));
+    }
 }

@@ -15,6 +15,17 @@ impl fmt::Display for StoreError {
 
 impl core::error::Error for StoreError {}
 
+/// Part of a buffer, and where in the content it belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Where it belongs.
+    pub offset: u64,
+    /// Where it begins in the buffer.
+    pub from: usize,
+    /// Where it ends in the buffer.
+    pub to: usize,
+}
+
 /// Content by swarm and offset; the offset counts over all files of the torrent laid end to end.
 pub trait Store {
     /// Fills `into` from the content at `offset`.
@@ -28,4 +39,17 @@ pub trait Store {
     /// # Errors
     /// When the content is read-only, or the disk fails.
     fn write(&mut self, swarm: SwarmId, offset: u64, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Puts the parts of `bytes` into the content, in order.
+    ///
+    /// # Errors
+    /// As [`Store::write`]; parts before the bad one may then be written.
+    fn write_placed(
+        &mut self,
+        swarm: SwarmId,
+        bytes: &[u8],
+        placed: &[Placed],
+    ) -> Result<(), StoreError> {
+        placed.iter().try_for_each(|p| self.write(swarm, p.offset, &bytes[p.from..p.to]))
+    }
 }

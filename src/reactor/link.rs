@@ -1,13 +1,12 @@
-//! One socket: reads to where the bytes belong, writes from where they rest.
+//! One socket: reads into a buffer, writes from where the content rests.
 
 use super::mmap::Storage;
-use super::window::{GatherRead, GatherWrite};
-use crate::proto::incoming::{ReceivePlan, Segment as Place};
+use super::window::GatherWrite;
 use crate::proto::outgoing::{Segment as Piece, SendPlan};
 use crate::proto::store::StoreError;
 use crate::units::id::{ConnId, SwarmId};
 use mio::net::TcpStream;
-use std::io;
+use std::io::{self, Read};
 
 /// A socket and what we know of its readiness. Edges are not repeated, so a socket stays ready
 /// here until a call says otherwise.
@@ -41,40 +40,18 @@ pub enum Moved {
 }
 
 impl Link {
-    /// One `readv` to where `plan` says.
-    pub fn receive(
-        &mut self,
-        plan: &ReceivePlan,
-        mut scratch: &mut [u8],
-        storage: &mut Storage,
-    ) -> Moved {
-        let mut gather = GatherRead::new(storage);
-        let swarm = plan.swarm.unwrap_or(SwarmId(u32::MAX));
-        for segment in &plan.segments {
-            match *segment {
-                Place::Scratch(len) => {
-                    let (part, rest) = scratch.split_at_mut(len);
-                    gather.push_bytes(part);
-                    scratch = rest;
-                }
-                Place::Content { offset, len } => {
-                    if let Err(error) = gather.push_content(swarm, offset, len) {
-                        return Moved::BadContent(swarm, error);
-                    }
-                }
-            }
-        }
-        let wanted = gather.len();
+    /// One `read`.
+    pub fn receive(&mut self, into: &mut [u8]) -> Moved {
         loop {
-            return match gather.read_from(&mut self.stream) {
+            return match self.stream.read(into) {
                 Ok(0) => Moved::End,
                 Ok(count) => {
                     // A short read has emptied the socket; new bytes raise a new edge.
-                    self.readable = count == wanted;
+                    self.readable = count == into.len();
                     Moved::Bytes(count)
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => self.failed(error, swarm, false),
+                Err(error) => self.failed(error, None),
             };
         }
     }
@@ -101,23 +78,24 @@ impl Link {
                     Moved::Bytes(count)
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => self.failed(error, swarm, true),
+                Err(error) => self.failed(error, Some(swarm)),
             };
         }
     }
 
-    fn failed(&mut self, error: io::Error, swarm: SwarmId, sending: bool) -> Moved {
-        if error.kind() == io::ErrorKind::WouldBlock {
-            if sending {
-                self.writable = false;
-            } else {
-                self.readable = false;
+    /// `sending`: whose content, if the call was a write.
+    fn failed(&mut self, error: io::Error, sending: Option<SwarmId>) -> Moved {
+        match sending {
+            _ if error.kind() != io::ErrorKind::WouldBlock => {}
+            Some(_) => self.writable = false,
+            None => self.readable = false,
+        }
+        match sending {
+            _ if error.kind() == io::ErrorKind::WouldBlock => Moved::Blocked,
+            Some(swarm) if error.raw_os_error() == Some(libc::EFAULT) => {
+                Moved::BadContent(swarm, StoreError("a file was cut short".to_owned()))
             }
-            return Moved::Blocked;
+            _ => Moved::Failed(error),
         }
-        if error.raw_os_error() == Some(libc::EFAULT) {
-            return Moved::BadContent(swarm, StoreError("a file was cut short".to_owned()));
-        }
-        Moved::Failed(error)
     }
 }

@@ -1,18 +1,19 @@
 //! The content of torrents as mapped files, by swarm and offset.
 //!
-//! Files are opened when a window of them is mapped, and few stay open. Space is reserved when a
-//! content is opened for writing, so that a full disk is an error then and not a fault later.
-//! File systems that cannot map files are not supported.
+//! All that is sent or hashed is read from maps, and the maps are read-only. What is received is
+//! written with `pwritev` (`write.rs`): both see the same page cache. Files are opened when they
+//! are needed, and few stay open. Space is reserved when a content is opened for writing, so that
+//! a full disk is an error then and not one in the middle.
 
-// The copies from and to mapped memory need pointers.
+// The copies from mapped memory need pointers.
 #![allow(unsafe_code)]
 
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::guard;
 use super::window::{Key, Slices, Windows};
-use crate::proto::store::{Store, StoreError};
+use crate::proto::store::{Placed, Store, StoreError};
 use crate::units::id::SwarmId;
-use core::{ptr, slice};
+use core::slice;
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::Advice as FileAdvice;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +38,7 @@ const ADVISED_MAX: usize = 64;
 
 /// The content of all swarms.
 pub struct Storage {
-    contents: BTreeMap<SwarmId, Content>,
+    pub(super) contents: BTreeMap<SwarmId, Content>,
     pub(super) windows: Windows,
     pub(super) slices: Slices,
     window_bytes: usize,
@@ -51,16 +52,16 @@ pub struct Storage {
 }
 
 /// The files of one swarm, laid end to end.
-struct Content {
+pub(super) struct Content {
     root: PathBuf,
-    files: Vec<LayoutFile>,
+    pub(super) files: Vec<LayoutFile>,
     /// Where each file begins in the content.
     starts: Vec<u64>,
     length: u64,
     piece_length: u32,
-    writable: bool,
-    /// Files mapped for writing since the last flush.
-    unflushed: BTreeSet<u32>,
+    pub(super) writable: bool,
+    /// Files written since the last flush.
+    pub(super) unflushed: BTreeSet<u32>,
 }
 
 struct OpenFile {
@@ -100,7 +101,6 @@ impl Unflushed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
     Read,
-    Write,
     /// To be read once, from the front to the back.
     Sequential,
 }
@@ -109,7 +109,7 @@ pub(super) enum Access {
 /// its window is pinned.
 pub(super) struct Segment {
     pub(super) slot: usize,
-    pub(super) at: *mut u8,
+    pub(super) at: *const u8,
     /// Never zero.
     pub(super) len: usize,
     /// Nothing of the window comes after it.
@@ -287,14 +287,8 @@ impl Storage {
         len: usize,
         access: Access,
     ) -> Result<Segment, StoreError> {
-        let content = self.contents.get_mut(&swarm).ok_or_else(not_open)?;
+        let content = self.contents.get(&swarm).ok_or_else(not_open)?;
         let (index, within) = content.locate(offset)?;
-        if access == Access::Write {
-            if !content.writable {
-                return Err(StoreError("the content is complete and only read".to_owned()));
-            }
-            content.unflushed.insert(index);
-        }
         let window_bytes = self.window_bytes as u64;
         let key = Key { swarm, file: index, number: within / window_bytes };
         let sequential = access == Access::Sequential;
@@ -308,10 +302,6 @@ impl Storage {
                 // Only hints: without them the map works as well.
                 if sequential {
                     let _ = map.advise(Advice::Sequential);
-                } else if self.is_writable(swarm) && map.len() < WINDOW_BYTES.0 {
-                    // Every page of a short window faults by itself: without read-around that
-                    // was measured to cost a quarter less on ext4.
-                    let _ = map.advise(Advice::Random);
                 }
                 self.windows.insert(key, map, sequential)
             }
@@ -324,7 +314,7 @@ impl Storage {
             return Err(self.short(swarm, index));
         }
         // SAFETY: `skip` is less than the length of the map.
-        let at = unsafe { map.as_mut_ptr().add(skip) };
+        let at = unsafe { map.as_ptr().add(skip) };
         Ok(Segment { slot, at, len: left.min(len), last: left <= len })
     }
 
@@ -360,7 +350,7 @@ impl Storage {
 
     fn map(&mut self, key: &Key) -> Result<MmapRaw, StoreError> {
         let content = self.contents.get(&key.swarm).ok_or_else(not_open)?;
-        let (writable, expected) = (content.writable, content.files[key.file as usize].length);
+        let expected = content.files[key.file as usize].length;
         let result = self.open_file(key.swarm, key.file).and_then(|file| {
             let start = key.number * self.window_bytes as u64;
             let there = file.metadata()?.len().min(expected).saturating_sub(start);
@@ -371,10 +361,7 @@ impl Storage {
             self.windows.make_room(len);
             let mut options = MmapOptions::new();
             options.offset(start).len(len);
-            let map = || match writable {
-                true => options.map_raw(&*file),
-                false => options.map_raw_read_only(&*file),
-            };
+            let map = || options.map_raw_read_only(&*file);
             // Perhaps the address space is full: try again with no other window.
             let map = map().or_else(|_| {
                 self.windows.make_room(usize::MAX / 2);
@@ -389,7 +376,7 @@ impl Storage {
         }
     }
 
-    fn open_file(&mut self, swarm: SwarmId, index: u32) -> io::Result<Arc<File>> {
+    pub(super) fn open_file(&mut self, swarm: SwarmId, index: u32) -> io::Result<Arc<File>> {
         self.clock += 1;
         let clock = self.clock;
         let mut open = self.open.iter_mut();
@@ -455,16 +442,12 @@ impl Storage {
         StoreError(format!("{path} was cut short or could not be read while in use"))
     }
 
-    fn short(&self, swarm: SwarmId, index: u32) -> StoreError {
+    pub(super) fn short(&self, swarm: SwarmId, index: u32) -> StoreError {
         let path = self.path(swarm, index);
         StoreError(format!("{} is shorter than the torrent says", folders::shown(&path)))
     }
 
-    fn is_writable(&self, swarm: SwarmId) -> bool {
-        self.contents.get(&swarm).is_some_and(|content| content.writable)
-    }
-
-    fn path(&self, swarm: SwarmId, index: u32) -> PathBuf {
+    pub(super) fn path(&self, swarm: SwarmId, index: u32) -> PathBuf {
         self.contents.get(&swarm).map_or_else(PathBuf::new, |content| {
             folders::content_path(&content.root, &content.files[index as usize].path)
         })
@@ -473,7 +456,7 @@ impl Storage {
 
 impl Content {
     /// The file that holds the byte at `offset`, and where in it.
-    fn locate(&self, offset: u64) -> Result<(u32, u64), StoreError> {
+    pub(super) fn locate(&self, offset: u64) -> Result<(u32, u64), StoreError> {
         if offset >= self.length {
             return Err(StoreError("the range ends after the torrent".to_owned()));
         }
@@ -498,19 +481,16 @@ impl Store for Storage {
     }
 
     fn write(&mut self, swarm: SwarmId, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = offset.saturating_add(done as u64);
-            let rest = &bytes[done..];
-            let segment = self.segment(swarm, at, rest.len(), Access::Write)?;
-            self.guarded(swarm, at, &segment, || {
-                // SAFETY: the segment is mapped for writing, not longer than `rest`, and `rest`
-                // is no part of it, because nobody holds a reference into a map; the guard is up.
-                unsafe { ptr::copy_nonoverlapping(rest.as_ptr(), segment.at, segment.len) };
-            })?;
-            done += segment.len;
-        }
-        Ok(())
+        self.write_placed(swarm, bytes, &[Placed { offset, from: 0, to: bytes.len() }])
+    }
+
+    fn write_placed(
+        &mut self,
+        swarm: SwarmId,
+        bytes: &[u8],
+        placed: &[Placed],
+    ) -> Result<(), StoreError> {
+        self.write_runs(swarm, bytes, placed)
     }
 }
 
@@ -565,7 +545,7 @@ fn reserve(root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
     })
 }
 
-fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
+pub(super) fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
     let (path, needed, free) = (folders::shown(path), in_words(needed), in_words(free));
     StoreError(format!("not enough space for {path}: {needed} are needed, {free} are free"))
 }
@@ -580,18 +560,18 @@ fn in_words(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
 }
 
-fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
+pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
     StoreError(format!("cannot {what} {}: {error}", folders::shown(path)))
 }
 
-fn not_open() -> StoreError {
+pub(super) fn not_open() -> StoreError {
     StoreError("the content is not open".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::folders::tests::layout;
-    use super::super::window::{GatherRead, GatherWrite};
+    use super::super::window::GatherWrite;
     use super::*;
     use crate::units::geometry::Geometry;
     use proptest::prelude::*;
@@ -680,17 +660,18 @@ mod tests {
                 oracle[start..start + len].copy_from_slice(&bytes);
             }
             Step::Receive(_, _, seed) if lies_within => {
-                let bytes = pattern(len + 13, seed);
-                let mut head = [0; 13];
-                let mut gather = GatherRead::new(storage);
-                gather.push_bytes(&mut head);
-                gather.push_content(S, offset, len).unwrap();
-                prop_assert_eq!(gather.len(), len + 13);
-                let got = gather.read_from(&mut &bytes[..]).unwrap();
-                drop(gather);
-                prop_assert_eq!(got, len + 13);
-                prop_assert_eq!(&head[..], &bytes[..13]);
-                oracle[start..start + len].copy_from_slice(&bytes[13..]);
+                // In three parts, with heads between.
+                let bytes = pattern(len + 39, seed);
+                let (third, mut placed) = (len / 3, Vec::new());
+                for (n, len) in [third, third, len - 2 * third].into_iter().enumerate() {
+                    let from = 13 * (n + 1) + third * n;
+                    let offset = offset + (third * n) as u64;
+                    placed.push(Placed { offset, from, to: from + len });
+                }
+                storage.write_placed(S, &bytes, &placed).unwrap();
+                for Placed { offset, from, to } in placed {
+                    oracle[offset as usize..][..to - from].copy_from_slice(&bytes[from..to]);
+                }
             }
             Step::Send(..) if lies_within => {
                 let mut sent = Vec::new();
@@ -743,8 +724,10 @@ mod tests {
         storage.open_write(S, &layout, &root).unwrap();
         storage.write(S, 50_000, &[5; 50_000]).unwrap();
         let file = File::options().write(true).open(&root).unwrap();
-        file.set_len(0).unwrap();
         let mut bytes = [9; 100];
+        storage.read(S, 60_000, &mut bytes).unwrap();
+        assert_eq!(bytes, [5; 100]);
+        file.set_len(0).unwrap();
         let error = storage.read(S, 60_000, &mut bytes).unwrap_err();
         assert!(error.0.contains("name.part was cut short"), "{error}");
         assert_eq!(storage.mapped_bytes(), 0);
@@ -752,7 +735,6 @@ mod tests {
         storage.read(S, 60_000, &mut bytes).unwrap();
         assert_eq!(bytes, [0; 100]);
         file.set_len(0).unwrap();
-        assert!(storage.write(S, 60_000, &bytes).is_err());
         let error = storage.write(S, 60_000, &bytes).unwrap_err();
         assert!(error.0.ends_with("name.part is shorter than the torrent says"), "{error}");
     }

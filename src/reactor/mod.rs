@@ -18,3 +18,4 @@ pub mod sockets;
 pub mod stdin;
 pub mod watch;
 pub mod window;
+mod write;

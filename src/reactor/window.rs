@@ -1,8 +1,7 @@
 //! Bounded windows of mapped memory, and the gathering of them for one system call.
 //!
-//! A [`GatherRead`] or [`GatherWrite`] lists the places that the payload of several blocks rests
-//! at, so that one `readv` or `writev` moves it between the socket and the page cache without a
-//! buffer between. If a file was cut short behind our back, that call fails with EFAULT; the
+//! A [`GatherWrite`] lists the places that several blocks rest at, so that one `writev` moves them
+//! from the page cache to the socket without a buffer between. If a file was cut short behind our back, that call fails with EFAULT; the
 //! windows of the gather are then given up, and the next try says which file it is.
 
 // Slices over mapped memory: only here is it known that the memory stays mapped meanwhile.
@@ -16,7 +15,7 @@ use core::slice;
 use memmap2::MmapRaw;
 use slab::Slab;
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, Write};
 
 /// Windows at once, however small: far below the 65,530 maps a process may have.
 const WINDOWS_MAX: usize = 1024;
@@ -166,111 +165,8 @@ fn size(map: &MmapRaw) -> usize {
     map.len().next_multiple_of(PAGE_BYTES)
 }
 
-/// The lists of slices, empty between two gathers but with their memory kept.
-#[derive(Default)]
-pub(super) struct Slices {
-    read: Vec<IoSliceMut<'static>>,
-    write: Vec<IoSlice<'static>>,
-}
-
-/// Where the next bytes of a connection belong, for one `readv`.
-///
-/// All windows it has mapped stay until it is dropped, beyond the budget if need be.
-pub struct GatherRead<'a> {
-    storage: &'a mut Storage,
-    /// Invariant: no two overlap, and all live for `'a`: borrowed for it, or in a pinned window.
-    slices: Vec<IoSliceMut<'static>>,
-    bytes: usize,
-    faulted: bool,
-}
-
-impl<'a> GatherRead<'a> {
-    /// An empty list.
-    pub fn new(storage: &'a mut Storage) -> Self {
-        let slices = core::mem::take(&mut storage.slices.read);
-        Self { storage, slices, bytes: 0, faulted: false }
-    }
-
-    /// The next bytes go here.
-    pub fn push_bytes(&mut self, bytes: &'a mut [u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        self.bytes += bytes.len();
-        // SAFETY: the bytes are borrowed for 'a, which `self` cannot outlive; the list is
-        // emptied when `self` is dropped.
-        let slice = unsafe { slice::from_raw_parts_mut(bytes.as_mut_ptr(), bytes.len()) };
-        self.slices.push(IoSliceMut::new(slice));
-    }
-
-    /// The next `len` bytes are content of `swarm` from `offset` on.
-    ///
-    /// # Errors
-    /// When the content is not there or read-only, or when part of it is in the list already;
-    /// the part before the bad one is then in the list.
-    pub fn push_content(
-        &mut self,
-        swarm: SwarmId,
-        offset: u64,
-        len: usize,
-    ) -> Result<(), StoreError> {
-        let mut done = 0;
-        while done < len {
-            let at = offset.saturating_add(done as u64);
-            let segment = self.storage.segment(swarm, at, len - done, Access::Write)?;
-            let (from, to) = (segment.at as usize, segment.at as usize + segment.len);
-            if self.slices.iter().any(|slice| {
-                let start = slice.as_ptr() as usize;
-                start < to && from < start + slice.len()
-            }) {
-                return Err(StoreError("one block has two places in one call".to_owned()));
-            }
-            self.storage.windows.pin(segment.slot);
-            // SAFETY: the memory is writable and mapped, and stays so while its window is
-            // pinned, which is until `self` is dropped; no other slice overlaps it. Others may
-            // change the file meanwhile, as they may change what any read returns.
-            let slice = unsafe { slice::from_raw_parts_mut(segment.at, segment.len) };
-            self.slices.push(IoSliceMut::new(slice));
-            self.bytes += segment.len;
-            done += segment.len;
-        }
-        Ok(())
-    }
-
-    /// Bytes of all slices.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether there is no place for a single byte.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// Fills the places from `source`, in one call and in order; at most 1024 of them.
-    ///
-    /// The source must be one whose bytes the kernel moves (a socket): only then is a file that
-    /// was cut short an error and not a signal.
-    ///
-    /// # Errors
-    /// As `source` says; EFAULT means that the content, not the source, is bad.
-    pub fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
-        let count = self.slices.len().min(SLICES_MAX);
-        let result = source.read_vectored(&mut self.slices[..count]);
-        self.faulted |= result.as_ref().is_err_and(is_fault);
-        result
-    }
-}
-
-impl Drop for GatherRead<'_> {
-    fn drop(&mut self) {
-        self.slices.clear();
-        self.storage.slices.read = core::mem::take(&mut self.slices);
-        self.storage.windows.end_gather(self.faulted);
-    }
-}
+/// The list of slices, empty between two gathers but with its memory kept.
+pub(super) type Slices = Vec<IoSlice<'static>>;
 
 /// What a connection is to be sent, for one `writev`.
 ///
@@ -286,7 +182,7 @@ pub struct GatherWrite<'a> {
 impl<'a> GatherWrite<'a> {
     /// An empty list.
     pub fn new(storage: &'a mut Storage) -> Self {
-        let slices = core::mem::take(&mut storage.slices.write);
+        let slices = core::mem::take(&mut storage.slices);
         Self { storage, slices, bytes: 0, faulted: false }
     }
 
@@ -358,7 +254,7 @@ impl<'a> GatherWrite<'a> {
 impl Drop for GatherWrite<'_> {
     fn drop(&mut self) {
         self.slices.clear();
-        self.storage.slices.write = core::mem::take(&mut self.slices);
+        self.storage.slices = core::mem::take(&mut self.slices);
         self.storage.windows.end_gather(self.faulted);
     }
 }
@@ -395,7 +291,7 @@ impl Storage {
         }
         let none = (core::ptr::NonNull::<u8>::dangling().as_ptr().cast_const(), 0);
         let range = |segment: &Result<Segment, _>| match segment {
-            Ok(segment) => (segment.at.cast_const(), segment.len),
+            Ok(segment) => (segment.at, segment.len),
             Err(_) => none,
         };
         let ranges: Vec<_> = segments.iter().map(range).collect();
@@ -452,27 +348,16 @@ mod tests {
     #[test]
     fn a_gather_keeps_its_windows_beyond_the_budget() {
         let (_folder, mut storage) = stored(65_536, 4096, 4096);
-        let mut gather = GatherRead::new(&mut storage);
-        gather.push_content(S, 0, 32_768).unwrap();
-        assert_eq!(gather.storage.mapped_bytes(), 32_768);
-        assert_eq!(gather.read_from(&mut &[7; 32_768][..]).unwrap(), 32_768);
+        storage.write(S, 0, &[7; 32_768]).unwrap();
+        let mut gather = GatherWrite::new(&mut storage);
+        gather.push_content(S, 0, 32_769).unwrap();
+        assert_eq!(gather.storage.mapped_bytes(), 36_864);
+        let mut sent = Vec::new();
+        assert_eq!(gather.write_to(&mut sent).unwrap(), 32_769);
         drop(gather);
         assert_eq!(storage.mapped_bytes(), 4096);
-        let mut bytes = vec![0; 32_769];
-        storage.read(S, 0, &mut bytes).unwrap();
-        assert!(bytes[..32_768].iter().all(|&byte| byte == 7));
-        assert_eq!(bytes[32_768], 0);
-    }
-
-    #[test]
-    fn one_place_is_not_given_twice() {
-        let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
-        let mut gather = GatherRead::new(&mut storage);
-        gather.push_content(S, 16_384, 16_384).unwrap();
-        gather.push_content(S, 0, 16_384).unwrap();
-        assert!(gather.push_content(S, 32_767, 1).is_err());
-        assert!(gather.push_content(S, 0, 65_536).is_err());
-        assert_eq!(gather.len(), 32_768);
+        assert!(sent[..32_768].iter().all(|&byte| byte == 7));
+        assert_eq!(sent[32_768], 0);
     }
 
     #[test]
@@ -504,11 +389,11 @@ mod tests {
         let (folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
         storage.write(S, 0, &[1; 65_536]).unwrap();
         let file = File::options().write(true).open(folder.path().join("name.part")).unwrap();
-        file.set_len(0).unwrap();
-        let (mut here, mut there) = UnixStream::pair().unwrap();
+        let (mut here, _there) = UnixStream::pair().unwrap();
 
         let mut gather = GatherWrite::new(&mut storage);
         gather.push_content(S, 16_384, 16_384).unwrap();
+        file.set_len(0).unwrap();
         let error = gather.write_to(&mut here).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
         drop(gather);
@@ -517,13 +402,5 @@ mod tests {
         let error = gather.push_content(S, 16_384, 16_384).unwrap_err();
         assert!(error.0.ends_with("name.part is shorter than the torrent says"), "{error}");
         drop(gather);
-
-        file.set_len(65_536).unwrap();
-        let mut gather = GatherRead::new(&mut storage);
-        gather.push_content(S, 16_384, 16_384).unwrap();
-        file.set_len(0).unwrap();
-        there.write_all(b"x").unwrap();
-        let error = gather.read_from(&mut here).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EFAULT));
     }
 }

@@ -5,7 +5,6 @@ use super::host::{Host, CLIENTS, LISTEN};
 use super::log;
 use super::network::{End, Happening, Link};
 use super::plan::Plan;
-use reactor_peer::proto::incoming::{ReceivePlan, Segment as Place, SCRATCH_BYTES};
 use reactor_peer::proto::outgoing::{Segment as Piece, SendPlan};
 use reactor_peer::proto::output::{Action, Event, Via};
 use reactor_peer::proto::peer::{Config, DialError, Peer};
@@ -51,9 +50,7 @@ pub struct World {
     sequence: u64,
     pub faulty: bool,
     truth: Rc<Truth>,
-    receive_plan: ReceivePlan,
     send_plan: SendPlan,
-    scratch: Vec<u8>,
     failed_hashes: u64,
     wasted: u64,
 }
@@ -85,9 +82,7 @@ impl World {
             sequence: 0,
             faulty,
             truth,
-            receive_plan: ReceivePlan::default(),
             send_plan: SendPlan::default(),
-            scratch: vec![0; SCRATCH_BYTES],
             failed_hashes: 0,
             wasted: 0,
             rng,
@@ -452,43 +447,11 @@ impl World {
             if waiting == 0 || self.links[link].ends[end].conn != Some(conn) {
                 return;
             }
-            let mut plan = std::mem::take(&mut self.receive_plan);
-            let planned = self.hosts[host].peer.as_mut().map(|p| p.receive_plan(conn, &mut plan));
-            assert_eq!(planned, Some(true), "an open connection can receive");
-            let size = |segment: &Place| match *segment {
-                Place::Scratch(len) | Place::Content { len, .. } => len,
-            };
-            let room: usize = plan.segments.iter().map(size).sum();
-            assert!(room > 0, "a plan without room");
+            let room = self.hosts[host].peer.as_ref().map_or(0, |p| p.receive_room(conn));
+            assert!(room > 0, "an open connection can receive");
             let count = self.share(waiting.min(room));
-            let mut bytes: Vec<u8> = self.links[link].ends[end].inbox.drain(..count).collect();
-            self.place(host, &plan, &mut bytes);
-            let scratch = std::mem::take(&mut self.scratch);
-            self.input(host, |peer, now, disk| {
-                peer.handle_received(now, conn, &plan, count, &scratch, disk);
-            });
-            self.scratch = scratch;
-            self.receive_plan = plan;
-        }
-    }
-
-    /// Puts bytes where the plan says, as the system would.
-    fn place(&mut self, host: usize, plan: &ReceivePlan, bytes: &mut [u8]) {
-        let (mut rest, mut at) = (&bytes[..], 0);
-        for segment in &plan.segments {
-            let (Place::Scratch(len) | Place::Content { len, .. }) = *segment;
-            let (part, behind) = rest.split_at(len.min(rest.len()));
-            rest = behind;
-            match *segment {
-                Place::Scratch(_) => {
-                    self.scratch[at..at + part.len()].copy_from_slice(part);
-                    at += len;
-                }
-                Place::Content { offset, .. } if !part.is_empty() => {
-                    self.hosts[host].disk.put(offset, part);
-                }
-                Place::Content { .. } => {}
-            }
+            let bytes: Vec<u8> = self.links[link].ends[end].inbox.drain(..count).collect();
+            self.input(host, |peer, now, disk| peer.handle_received(now, conn, &bytes, disk));
         }
     }
 

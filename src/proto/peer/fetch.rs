@@ -203,7 +203,6 @@ fn extension_handshake(mut bytes: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::incoming::ReceivePlan;
     use crate::proto::outgoing::{Segment, SendPlan};
     use crate::proto::output::Action;
     use crate::proto::peer::Config;
@@ -292,14 +291,8 @@ mod tests {
                             bytes.extend_from_slice(&plan.bytes[from..to]);
                         }
                         if let Some(to) = self.conns[other] {
-                            let mut receive = ReceivePlan::default();
                             for part in bytes.chunks(1000) {
-                                if self.peers[other].receive_plan(to, &mut receive) {
-                                    let store = &mut NoStore;
-                                    let n = part.len();
-                                    self.peers[other]
-                                        .handle_received(NOW, to, &receive, n, part, store);
-                                }
+                                self.peers[other].handle_received(NOW, to, part, &mut NoStore);
                             }
                         }
                         self.peers[host].handle_sent(NOW, id, bytes.len());

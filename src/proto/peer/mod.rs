@@ -25,6 +25,7 @@ use super::connection::{Connection, Phase};
 use super::contacts::Ports;
 use super::outgoing::SendPlan;
 use super::output::{Action, Event, FetchId};
+use super::store::Placed;
 use super::swarm::{Report, Swarm};
 use super::tracker::Tracker;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
@@ -123,7 +124,8 @@ pub struct Peer {
     /// When connected peers are next told the whole list.
     list_again: Instant,
     stopping: bool,
-    spill: Vec<u8>,
+    /// Empty between two inputs; kept for its memory.
+    placed: Vec<Placed>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -166,7 +168,7 @@ impl Peer {
             next_round: now,
             list_again: now + exchange::LIST_AGAIN,
             stopping: false,
-            spill: Vec::new(),
+            placed: Vec::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
         }

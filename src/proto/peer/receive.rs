@@ -3,82 +3,53 @@
 use super::Peer;
 use crate::proto::closed::Closed;
 use crate::proto::connection::{dialed_by_smaller, Phase};
-use crate::proto::incoming::{Item, Landed, ReceivePlan, Segment, Trouble};
+use crate::proto::incoming::{Item, Received};
 use crate::proto::output::Event;
 use crate::proto::peering::Peering;
 use crate::proto::store::{Store, StoreError};
 use crate::proto::swarm::Stage;
-use crate::units::geometry::Block;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::HTTP_WITHIN;
+use crate::units::limits::{HTTP_WITHIN, RECEIVE_BYTES};
 use crate::units::time::Instant;
 use crate::wire::handshake::{Handshake, FIRST_BYTE, HANDSHAKE_BYTES};
 use crate::wire::message::Message;
 
-/// Scratch bytes read before the wire protocol has begun.
+/// Bytes read at once before the wire protocol has begun.
 const EARLY_BYTES: usize = 4 * 1024;
 
 impl Peer {
-    /// Fills `plan` with where the next bytes of this connection belong; false if it is gone.
-    pub fn receive_plan(&mut self, id: ConnId, plan: &mut ReceivePlan) -> bool {
-        let Self { connections, swarms, .. } = self;
-        let Some(conn) = connections.get(id.slot as usize).filter(|c| c.id == id) else {
-            return false;
-        };
-        match conn.peering() {
-            Some(peering) => {
-                let Some(swarm) = swarms.get(&peering.swarm) else { return false };
-                // A wrong guess overwrites the place of a block: never one that another
-                // connection may have filled meanwhile.
-                let alone = !swarm.picker.is_end_game() && peering.late.is_empty();
-                let most = if alone { usize::MAX } else { 0 };
-                let others = swarm.members.iter().filter(|&&member| member != id);
-                let others = others.filter_map(|m| connections.get(m.slot as usize));
-                let under_way: Vec<Block> =
-                    others.filter_map(|c| c.peering()?.incoming.filling()).collect();
-                let free = |b: &Block| swarm.picker.wants(*b) && !under_way.contains(b);
-                let expected = peering.requests.iter().copied().take(most).take_while(free);
-                peering.incoming.plan(swarm.id, swarm.geometry(), expected, plan);
-            }
-            None => {
-                plan.swarm = None;
-                plan.segments.clear();
-                plan.segments.push(Segment::Scratch(EARLY_BYTES));
-            }
+    /// How many bytes to read at most from this connection now; zero if it is gone.
+    #[must_use]
+    pub fn receive_room(&self, id: ConnId) -> usize {
+        match self.connections.get(id.slot as usize).filter(|conn| conn.id == id) {
+            None => 0,
+            Some(conn) if conn.peering().is_some() => RECEIVE_BYTES,
+            Some(_) => EARLY_BYTES,
         }
-        true
     }
 
-    /// `count` bytes have come and lie where `plan` said, those for scratch in `scratch`.
+    /// These bytes have come.
     pub fn handle_received(
         &mut self,
         now: Instant,
         id: ConnId,
-        plan: &ReceivePlan,
-        count: usize,
-        scratch: &[u8],
+        bytes: &[u8],
         store: &mut dyn Store,
     ) {
         let Some(conn) = self.connection(id) else { return };
         conn.received_at = now;
-        if conn.peering().is_some() {
-            self.peering_received(now, id, plan, count, scratch, store);
-            return;
-        }
-        let mut bytes = &scratch[..count];
+        let mut rest = bytes;
         // The handshake may be split at any byte, and the first messages may come with it.
-        while !bytes.is_empty() {
-            let before = bytes.len();
-            match self.early_received(now, id, &mut bytes) {
+        while self.connection(id).is_some_and(|c| c.peering().is_none()) {
+            let before = rest.len();
+            match self.early_received(now, id, &mut rest) {
                 Err(why) => return self.close(now, id, why),
-                Ok(()) if self.connection(id).is_none_or(|c| c.peering().is_some()) => break,
-                Ok(()) if bytes.len() == before => return,
+                Ok(()) if rest.is_empty() || rest.len() == before => break,
                 Ok(()) => {}
             }
         }
-        if !bytes.is_empty() && self.connection(id).is_some() {
-            self.spill_received(now, id, bytes, store);
-            self.settle(now, id);
+        if !rest.is_empty() && self.connection(id).is_some_and(|c| c.peering().is_some()) {
+            self.peering_received(now, id, bytes, bytes.len() - rest.len(), store);
         }
     }
 
@@ -265,54 +236,41 @@ impl Peer {
         self.want_send(id);
     }
 
+    /// The messages from `at` on. Their blocks are written together at the end, also if the
+    /// connection ends meanwhile: each counts as received.
     fn peering_received(
         &mut self,
         now: Instant,
         id: ConnId,
-        plan: &ReceivePlan,
-        count: usize,
-        scratch: &[u8],
+        bytes: &[u8],
+        at: usize,
         store: &mut dyn Store,
     ) {
-        let mut spill = core::mem::take(&mut self.spill);
-        spill.clear();
-        let Some(conn) = self.connection(id) else { return };
-        let Some(peering) = conn.peering_mut() else { return };
-        let swarm = peering.swarm;
-        let mut incoming = core::mem::take(&mut peering.incoming);
-        let landing =
-            incoming.land(plan, count, scratch, store, &mut spill, |landed| match landed {
-                Landed::Head(block) => self.expected_head(id, block),
-                Landed::Filled(block) => self.block_filled(now, id, block),
-            });
-        if let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
-            peering.incoming = incoming;
+        let Some(swarm) = self.connection(id).and_then(|c| c.swarm()) else { return };
+        let mut placed = core::mem::take(&mut self.placed);
+        placed.clear();
+        let outcome = self.read_items(now, id, Received::new(bytes, at, &mut placed));
+        let written = store.write_placed(swarm, bytes, &placed);
+        self.placed = placed;
+        match (written, outcome) {
+            (Err(error), _) => self.handle_store_error(now, swarm, &error),
+            (Ok(()), Err(why)) => self.close(now, id, why),
+            (Ok(()), Ok(())) => self.settle(now, id),
         }
-        match landing {
-            Err(error) => self.handle_store_error(now, swarm, &error),
-            Ok(()) => {
-                self.spill_received(now, id, &spill, store);
-                self.settle(now, id);
-            }
-        }
-        spill.shrink_to(64 * 1024);
-        self.spill = spill;
     }
 
-    /// Reads items one at a time from bytes that came in no expected order.
-    fn spill_received(
+    fn read_items(
         &mut self,
         now: Instant,
         id: ConnId,
-        mut bytes: &[u8],
-        store: &mut dyn Store,
-    ) {
+        mut received: Received<'_>,
+    ) -> Result<(), Closed> {
         while let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
             let swarm_id = peering.swarm;
             let mut incoming = core::mem::take(&mut peering.incoming);
-            let Some(swarm) = self.swarms.get(&swarm_id) else { return };
+            let Some(swarm) = self.swarms.get(&swarm_id) else { return Ok(()) };
             let piece_count = swarm.geometry().piece_count();
-            let outcome = match incoming.next(&mut bytes, swarm_id, piece_count, store) {
+            let outcome = match incoming.next(&mut received, piece_count) {
                 Ok(None) => Ok(false),
                 Ok(Some(Item::KeepAlive)) => Ok(true),
                 Ok(Some(Item::Filled(block))) => {
@@ -329,27 +287,16 @@ impl Peer {
                     }
                     Ok(true)
                 }
-                Err(Trouble::Malformed(malformed)) => Err(Closed::Malformed(malformed)),
-                Err(Trouble::Store(error)) => {
-                    return self.handle_store_error(now, swarm_id, &error);
-                }
+                Err(malformed) => Err(Closed::Malformed(malformed)),
             };
             if let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
                 peering.incoming = incoming;
             }
-            match outcome {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(why) => return self.close(now, id, why),
+            if !outcome? {
+                break;
             }
         }
-    }
-
-    fn expected_head(&mut self, id: ConnId, block: Block) {
-        if let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) {
-            let front = peering.requests.pop_front();
-            debug_assert_eq!(front, Some(block), "plans follow the order of the requests");
-        }
+        Ok(())
     }
 
     /// After a batch of input: ask for more, and let the socket go out.

@@ -206,9 +206,12 @@ impl Peer {
     #[must_use]
     pub fn progress(&self, id: SwarmId) -> Option<Progress> {
         let swarm = self.swarms.get(&id)?;
+        // Of blocks that the disk has refused nobody knows which are there.
+        let sound = swarm.stage != Stage::Failed;
+        let partials = swarm.picker.partials().filter(|_| sound);
         Some(Progress {
             have: swarm.picker.have().clone(),
-            partials: swarm.picker.partials().map(|(p, blocks)| (p.get(), blocks)).collect(),
+            partials: partials.map(|(p, blocks)| (p.get(), blocks)).collect(),
             uploaded: swarm.uploaded,
             downloaded: swarm.downloaded,
             contacts: swarm.contacts.best(),

@@ -5,7 +5,6 @@ mod datagrams;
 mod requests;
 mod torrents;
 
-use crate::proto::incoming::{ReceivePlan, SCRATCH_BYTES};
 use crate::proto::outgoing::SendPlan;
 use crate::proto::output::{Action, Asker, Event};
 use crate::proto::peer::{Config, Peer};
@@ -23,7 +22,7 @@ use crate::reactor::sockets;
 use crate::reactor::stdin::Stdin;
 use crate::reactor::watch::TorrentsFolder;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::TURN_BYTES_MAX;
+use crate::units::limits::{RECEIVE_BYTES, TURN_BYTES_MAX};
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{unmap, Host, HostPort};
 use mio::net::TcpListener;
@@ -102,9 +101,9 @@ pub struct Reactor {
     options: Options,
     folder: Option<TorrentsFolder>,
     scan_at: Option<Instant>,
-    receive_plan: ReceivePlan,
     send_plan: SendPlan,
-    scratch: Box<[u8]>,
+    /// What one read brings; nothing of it is left behind.
+    received: Box<[u8]>,
     told: VecDeque<Event>,
     waker: Arc<Waker>,
     control: Option<Control>,
@@ -153,9 +152,8 @@ impl Reactor {
             scan_at: folder.is_some().then_some(now),
             folder,
             options,
-            receive_plan: ReceivePlan::default(),
             send_plan: SendPlan::default(),
-            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            received: vec![0; RECEIVE_BYTES].into_boxed_slice(),
             told: VecDeque::new(),
             waker,
             control: None,
@@ -332,20 +330,18 @@ impl Reactor {
     fn receive(&mut self, id: ConnId) {
         let mut moved = 0;
         while moved < TURN_BYTES_MAX {
-            let mut plan = core::mem::take(&mut self.receive_plan);
-            let planned = self.peer.receive_plan(id, &mut plan);
+            let room = self.peer.receive_room(id).min(self.received.len());
             let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
-            let Some(link) = link.filter(|link| planned && link.id == id && link.readable) else {
-                self.receive_plan = plan;
+            let Some(link) = link.filter(|l| room > 0 && l.id == id && l.readable) else {
                 return;
             };
-            let outcome = link.receive(&plan, &mut self.scratch, &mut self.storage);
+            let outcome = link.receive(&mut self.received[..room]);
             let now = self.clock.now();
             match outcome {
                 Moved::Bytes(count) => {
                     moved += count;
-                    let (scratch, storage) = (&self.scratch, &mut self.storage);
-                    self.peer.handle_received(now, id, &plan, count, scratch, storage);
+                    let bytes = &self.received[..count];
+                    self.peer.handle_received(now, id, bytes, &mut self.storage);
                 }
                 Moved::Blocked => {}
                 Moved::End => self.peer.handle_closed(now, id, None),
@@ -356,7 +352,6 @@ impl Reactor {
                     self.peer.handle_store_error(now, swarm, &error);
                 }
             }
-            self.receive_plan = plan;
             self.drain();
         }
     }

@@ -143,17 +143,16 @@ fn swarm_removed_failed_or_paused_meanwhile() {
     for cut in CUTS {
         let (mut bench, slow, ..) = half_sent(cut);
         let (now, swarm) = (bench.now, bench.swarm);
-        let mut plan = ReceivePlan::default();
         bench.peer.handle_store_error(now, swarm, &StoreError("disk full".into()));
         bench.drain();
-        assert!(!bench.peer.receive_plan(slow, &mut plan), "cut {cut}");
+        assert_eq!(bench.peer.receive_room(slow), 0, "cut {cut}");
         assert!(bench.peer.swarm(swarm).unwrap().members.is_empty());
 
         // Paused, and on again: that connection is gone, the block is asked for anew.
         let (mut bench, slow, quick, block, _) = half_sent(cut);
         bench.peer.pause(now, swarm);
         bench.drain();
-        assert!(!bench.peer.receive_plan(slow, &mut plan), "cut {cut}");
+        assert_eq!(bench.peer.receive_room(slow), 0, "cut {cut}");
         assert!(!bench.is_open(quick));
         bench.peer.resume(now, swarm);
         let third = bench.serves(3, &[0, 1, 2]);
@@ -162,13 +161,13 @@ fn swarm_removed_failed_or_paused_meanwhile() {
         let (mut bench, slow, ..) = half_sent(cut);
         bench.peer.remove_swarm(now, swarm);
         bench.drain();
-        assert!(!bench.peer.receive_plan(slow, &mut plan), "cut {cut}");
+        assert_eq!(bench.peer.receive_room(slow), 0, "cut {cut}");
         // The same torrent again: another swarm, and nobody's old bytes reach it.
         let geometry = bench.geometry;
         let fresh = start(Bitfield::new(geometry.piece_count()));
         let again = bench.peer.add_swarm(now, torrent(geometry), fresh).unwrap();
         assert_ne!(again, swarm);
-        assert!(!bench.peer.receive_plan(slow, &mut plan), "cut {cut}");
+        assert_eq!(bench.peer.receive_room(slow), 0, "cut {cut}");
     }
 }
 

@@ -3,7 +3,6 @@
 mod late_blocks;
 
 use super::{Config, Peer};
-use crate::proto::incoming::{ReceivePlan, Segment as Place, SCRATCH_BYTES};
 use crate::proto::outgoing::{span_of, Segment as Piece, SendPlan};
 use crate::proto::output::Action;
 use crate::proto::store::{Store, StoreError};
@@ -25,6 +24,8 @@ pub(super) const HASH: InfoHash = InfoHash([7; 20]);
 pub(super) struct Memory {
     pub(super) bytes: Vec<u8>,
     pub(super) read_only: bool,
+    /// Where was written, since the last look.
+    pub(super) written: Vec<(u64, u64)>,
 }
 
 impl Store for Memory {
@@ -35,6 +36,7 @@ impl Store for Memory {
 
     fn write(&mut self, _: SwarmId, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         assert!(!self.read_only, "finished content is written");
+        self.written.push((offset, offset + bytes.len() as u64));
         self.bytes[offset as usize..][..bytes.len()].copy_from_slice(bytes);
         Ok(())
     }
@@ -106,7 +108,7 @@ impl Bench {
         let mut bench = Self {
             peer,
             now,
-            store: Memory { bytes: vec![0; length as usize], read_only: false },
+            store: Memory { bytes: vec![0; length as usize], ..Memory::default() },
             truth,
             geometry,
             swarm,
@@ -145,42 +147,32 @@ impl Bench {
         self.sent.contains_key(&id)
     }
 
-    /// Bytes come on a connection: as the loop does it, straight to where the plan says.
+    /// Bytes come on a connection.
     pub(super) fn receive(&mut self, id: ConnId, mut bytes: &[u8]) {
-        let mut plan = ReceivePlan::default();
-        while !bytes.is_empty() && self.peer.receive_plan(id, &mut plan) {
-            let mut scratch = vec![0; SCRATCH_BYTES];
-            let (mut at, mut count) = (0, 0);
-            for segment in &plan.segments {
-                let len = match *segment {
-                    Place::Scratch(size) => {
-                        let len = size.min(bytes.len());
-                        scratch[at..at + len].copy_from_slice(&bytes[..len]);
-                        at += size;
-                        len
-                    }
-                    Place::Content { offset, len } => {
-                        let len = len.min(bytes.len());
-                        if len > 0 {
-                            self.assert_free(offset, len);
-                            self.store.write(self.swarm, offset, &bytes[..len]).unwrap();
-                        }
-                        len
-                    }
-                };
-                count += len;
-                bytes = &bytes[len..];
+        while !bytes.is_empty() {
+            let room = self.peer.receive_room(id);
+            if room == 0 {
+                return;
             }
-            self.peer.handle_received(self.now, id, &plan, count, &scratch, &mut self.store);
+            let (part, rest) = bytes.split_at(room.min(bytes.len()));
+            bytes = rest;
+            let taken = self.taken();
+            self.store.written.clear();
+            self.peer.handle_received(self.now, id, part, &mut self.store);
+            for &(from, to) in &self.store.written {
+                let hit = taken.iter().find(|&&(a, b)| from < b && a < to);
+                assert_eq!(hit, None, "{from}..{to} is written over what is there");
+            }
             self.drain();
         }
     }
 
-    /// No plan may lead into what is received or verified.
-    fn assert_free(&self, offset: u64, len: usize) {
+    /// What is received or verified: nothing may be written there.
+    fn taken(&self) -> Vec<(u64, u64)> {
         let Some(progress) = self.peer.progress(self.swarm) else {
-            panic!("content of a swarm that is gone is written");
+            return vec![(0, self.geometry.length())];
         };
+        let mut taken = Vec::new();
         for piece in self.geometry.pieces() {
             let begun = progress.partials.iter().find(|(p, _)| *p == piece.get());
             for n in 0..self.geometry.block_count(piece) {
@@ -188,10 +180,12 @@ impl Bench {
                     || begun.is_some_and(|(_, blocks)| blocks.get(n));
                 let block = self.geometry.nth_block(piece, n);
                 let from = self.geometry.block_offset(block);
-                let apart = offset + len as u64 <= from || from + u64::from(block.length) <= offset;
-                assert!(apart || !there, "a plan leads into piece {}, block {n}", piece.get());
+                if there {
+                    taken.push((from, from + u64::from(block.length)));
+                }
             }
         }
+        taken
     }
 
     /// Does what the core asks for, but hashes nothing.

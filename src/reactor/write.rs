@@ -1,0 +1,147 @@
+//! What is received, on its way into the files.
+//!
+//! Not through a map: a fault on a page that is not in memory yet makes the kernel fill it with
+//! zeros before the block overwrites them, which costs twice as much as the copy itself. A `pwritev`
+//! of whole pages does not. Blocks that lie end to end go with one call, as they do when a peer
+//! answers in the order asked.
+
+use super::folders;
+use super::mmap::{failed, no_room, not_open, Storage};
+use crate::proto::store::{Placed, StoreError};
+use crate::units::id::SwarmId;
+use std::fs::File;
+use std::io::{self, IoSlice};
+
+/// Parts in one system call (IOV_MAX on Linux is 1024).
+const PARTS_A_CALL: usize = 64;
+
+/// Parts that lie end to end in one file.
+struct Run<'a> {
+    file: u32,
+    /// Where in the file.
+    start: u64,
+    parts: Vec<IoSlice<'a>>,
+    len: u64,
+}
+
+impl Storage {
+    pub(super) fn write_runs(
+        &mut self,
+        swarm: SwarmId,
+        bytes: &[u8],
+        placed: &[Placed],
+    ) -> Result<(), StoreError> {
+        let mut run = Run { file: 0, start: 0, parts: Vec::with_capacity(PARTS_A_CALL), len: 0 };
+        for &Placed { mut offset, from, to } in placed {
+            let mut rest = bytes.get(from..to).unwrap_or(&[]);
+            while !rest.is_empty() {
+                let content = self.contents.get(&swarm).ok_or_else(not_open)?;
+                let (file, within) = content.locate(offset)?;
+                let room = content.files[file as usize].length - within;
+                let len = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
+                let (part, behind) = rest.split_at(len);
+                let follows = run.file == file && run.start + run.len == within;
+                if !follows || run.parts.len() == PARTS_A_CALL {
+                    self.write_run(swarm, &mut run)?;
+                    (run.file, run.start) = (file, within);
+                }
+                run.parts.push(IoSlice::new(part));
+                run.len += len as u64;
+                offset += len as u64;
+                rest = behind;
+            }
+        }
+        self.write_run(swarm, &mut run)
+    }
+
+    /// Writes the run, and leaves it empty.
+    fn write_run(&mut self, swarm: SwarmId, run: &mut Run<'_>) -> Result<(), StoreError> {
+        if run.parts.is_empty() {
+            return Ok(());
+        }
+        let content = self.contents.get_mut(&swarm).ok_or_else(not_open)?;
+        if !content.writable {
+            return Err(StoreError("the content is complete and only read".to_owned()));
+        }
+        let expected = content.files[run.file as usize].length;
+        content.unflushed.insert(run.file);
+        let file = self.open_file(swarm, run.file);
+        let path = || self.path(swarm, run.file);
+        let file = file.map_err(|error| failed("open", &path(), &error))?;
+        // Whoever cut the file short took pieces with it that are verified: writing on would hide
+        // that.
+        if file.metadata().map_or(0, |about| about.len()) < expected {
+            return Err(self.short(swarm, run.file));
+        }
+        write_all(&file, &mut run.parts, run.start).map_err(|error| {
+            if error.kind() == io::ErrorKind::StorageFull {
+                no_room(&path(), run.len, folders::free_bytes(&path()).unwrap_or(0))
+            } else {
+                failed("write", &path(), &error)
+            }
+        })?;
+        run.parts.clear();
+        run.len = 0;
+        Ok(())
+    }
+}
+
+fn write_all(file: &File, mut parts: &mut [IoSlice<'_>], mut start: u64) -> io::Result<()> {
+    while !parts.is_empty() {
+        let count = match rustix::io::pwritev(file, parts, start) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => count,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        start += count as u64;
+        IoSlice::advance_slices(&mut parts, count);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folders::tests::layout;
+    use super::super::mmap::DEFAULT_BUDGET;
+    use super::*;
+    use crate::proto::store::Store;
+    use tempfile::TempDir;
+
+    const S: SwarmId = SwarmId(1);
+
+    #[test]
+    fn parts_go_to_their_files_in_any_order() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("content");
+        let layout = layout(&[("a", 10), ("none", 0), ("b", 5), ("c", 200)], 64);
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        storage.open_write(S, &layout, &root).unwrap();
+        let bytes: Vec<u8> = (0..200).collect();
+        // The last part of the file c byte by byte: more parts than one call takes.
+        let mut placed = vec![
+            Placed { offset: 8, from: 0, to: 8 },
+            Placed { offset: 0, from: 100, to: 108 },
+            Placed { offset: 16, from: 50, to: 50 },
+        ];
+        placed.extend((0..199).map(|n| Placed {
+            offset: 16 + n,
+            from: n as usize,
+            to: n as usize + 1,
+        }));
+        storage.write_placed(S, &bytes, &placed).unwrap();
+        let read = |name| std::fs::read(root.join(name)).unwrap();
+        assert_eq!(read("a"), [100, 101, 102, 103, 104, 105, 106, 107, 0, 1]);
+        assert_eq!(read("b"), [2, 3, 4, 5, 6]);
+        assert_eq!(read("c")[..], [&[7], &bytes[..199]].concat());
+        assert!(storage.write(S, 214, &[1, 2]).is_err(), "behind the end");
+        assert_eq!(storage.files(S).len(), 3);
+    }
+
+    #[test]
+    fn a_full_disk_is_known_by_its_error() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let error = write_all(&full, &mut [IoSlice::new(b"x")], 0).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+}

@@ -8,6 +8,7 @@ pub mod choker;
 pub mod closed;
 pub mod connection;
 pub mod contacts;
+pub mod dht;
 pub mod incoming;
 pub mod outgoing;
 pub mod output;

@@ -104,6 +104,8 @@ pub struct Network {
     pub client_ports_any: bool,
     /// Most accepted connections, at least 1.
     pub max_inbound: usize,
+    /// Discover peers on the local network.
+    pub lsd: bool,
     /// Dial also for swarms that are complete here.
     pub seed_dials: bool,
     /// Remote ends served at once, at least 1.
@@ -274,9 +276,8 @@ macro_rules! with_network {
             /// peers served at once in each torrent (default 4)
             #[argh(option, default = "4", from_str_fn(count), arg_name = "N")]
             upload_slots: u16,
-            /// local discovery is not built yet; accepted so that scripts keep working
+            /// do not look for other peers on the local network by multicast
             #[argh(switch)]
-            #[allow(dead_code)]
             no_lsd: bool,
             /// the DHT is not built yet; accepted so that scripts keep working
             #[argh(switch)]
@@ -315,6 +316,7 @@ macro_rules! with_network {
                     peers_file: self.peers_file.take(),
                     client_ports_any: self.client_ports,
                     max_inbound: self.max_inbound.into(),
+                    lsd: !self.no_lsd,
                     seed_dials: self.seed_dials,
                     upload_slots: self.upload_slots.into(),
                     pex: !self.no_pex,

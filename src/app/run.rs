@@ -89,6 +89,7 @@ impl Session {
         let options = Options {
             config,
             bind: network.bind,
+            lsd: network.lsd,
             torrents: torrents.map(Path::to_owned),
             places: Places { shareable: shareable.to_owned(), state, peer_id },
         };

@@ -102,6 +102,13 @@ impl Contacts {
         }
     }
 
+    /// The peer there has just shown itself alive: a pause after failures is over.
+    pub fn vouched(&mut self, addr: SocketAddr, now: Instant) {
+        if let Some(contact) = self.map.get_mut(&addr).filter(|c| c.failures > 0) {
+            contact.next = contact.next.min(now);
+        }
+    }
+
     /// The connection has ended; sets when the address may be dialed again.
     pub fn release(&mut self, addr: SocketAddr, ending: Ending, now: Instant) {
         let Some(contact) = self.map.get_mut(&addr) else { return };

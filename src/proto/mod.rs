@@ -10,6 +10,7 @@ pub mod connection;
 pub mod contacts;
 pub mod dht;
 pub mod incoming;
+pub mod lsd;
 pub mod outgoing;
 pub mod output;
 pub mod peer;

@@ -43,6 +43,8 @@ pub enum Action {
 /// The socket of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
+    /// Those of local service discovery, which send to and hear the groups of BEP 14.
+    Lsd,
     /// The one with the number of the listening port.
     Port,
 }
@@ -67,6 +69,8 @@ pub enum Event {
     Failed(SwarmId, String),
     /// What a `Peer::fetch` has brought, or why nothing.
     Fetched(FetchId, Result<Response, String>),
+    /// A host on the local network runs this program and listens there.
+    HostSeen(SocketAddr),
     /// The peer that listens there has dialed us for a torrent that is not here.
     Offered(InfoHash, SocketAddr),
     /// A swarm's status has changed.

@@ -1,10 +1,12 @@
-//! The datagram sockets: one with the number of the listening port. What comes is read in
-//! bounded portions; what cannot be sent is lost, as datagrams may be.
+//! The datagram sockets: one with the number of the listening port, and those of local discovery.
+//! What cannot be sent is lost, as datagrams may be.
 
 use crate::proto::output::Via;
+use crate::reactor::multicast::Multicast;
 use crate::reactor::sockets;
 use crate::units::limits::DATAGRAM_BYTES_MAX;
 use crate::wire::address::unmap;
+use if_addrs::Interface;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -13,17 +15,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// A socket, and whether a read may bring something: edges are not repeated.
 #[derive(Debug)]
-struct Open {
-    socket: UdpSocket,
+pub(super) struct Open {
+    pub(super) socket: UdpSocket,
     /// An IPv6 socket reaches IPv4 by mapped addresses.
-    v6: bool,
-    ready: bool,
+    pub(super) v6: bool,
+    pub(super) ready: bool,
 }
 
 /// All datagram sockets of the process.
 #[derive(Debug)]
 pub struct Datagrams {
     port: Option<Open>,
+    lsd: Option<Multicast>,
     buffer: Box<[u8]>,
 }
 
@@ -44,33 +47,77 @@ impl Datagrams {
                 None
             }
         };
-        Self { port, buffer: vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice() }
+        Self { port, lsd: None, buffer: vec![0; DATAGRAM_BYTES_MAX + 1].into_boxed_slice() }
+    }
+
+    /// Opens the sockets of local discovery; they hear nothing before [`Datagrams::rejoin`].
+    pub fn open_lsd(&mut self, bind: Option<IpAddr>, registry: &Registry, token: Token) {
+        self.lsd = Some(Multicast::open(bind, registry, token));
+    }
+
+    /// Hears local announces on these interfaces from now on.
+    pub fn rejoin(&mut self, interfaces: &[Interface]) {
+        if let Some(lsd) = &mut self.lsd {
+            lsd.rejoin(interfaces);
+        }
     }
 
     /// Something has come.
     pub fn set_ready(&mut self) {
-        if let Some(open) = &mut self.port {
-            open.ready = true;
-        }
+        self.all_mut().for_each(|(_, open)| open.ready = true);
     }
 
     /// Whether a read may bring something.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.port.as_ref().is_some_and(|open| open.ready)
+        let lsd = self.lsd.iter().flat_map(|lsd| [&lsd.v4, &lsd.v6]);
+        lsd.chain([&self.port]).flatten().any(|open| open.ready)
     }
 
     /// The next datagram that is waiting.
     pub fn receive(&mut self) -> Option<(Via, SocketAddr, &[u8])> {
-        let open = self.port.as_mut()?;
-        while open.ready {
-            match open.socket.recv_from(&mut self.buffer) {
+        let mut buffer = core::mem::take(&mut self.buffer);
+        let received = self.all_mut().find_map(|(via, open)| {
+            let (from, count) = open.receive(&mut buffer)?;
+            Some((via, from, count))
+        });
+        self.buffer = buffer;
+        let (via, from, count) = received?;
+        Some((via, from, &self.buffer[..count]))
+    }
+
+    /// Sends, if the system takes it.
+    pub fn send(&mut self, via: Via, to: SocketAddr, bytes: &[u8]) {
+        match via {
+            Via::Lsd => {
+                if let Some(lsd) = &self.lsd {
+                    lsd.send(to, bytes);
+                }
+            }
+            Via::Port => {
+                if let Some(Err(error)) = self.port.as_ref().map(|open| open.send(to, bytes)) {
+                    log::debug!("UDP to {to}: {}", sockets::words(&error));
+                }
+            }
+        }
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = (Via, &mut Open)> {
+        let lsd = self.lsd.iter_mut().flat_map(|lsd| [&mut lsd.v4, &mut lsd.v6]).flatten();
+        let port = self.port.iter_mut().map(|open| (Via::Port, open));
+        port.chain(lsd.map(|open| (Via::Lsd, open)))
+    }
+}
+
+impl Open {
+    /// The next datagram: from whom, and how long.
+    fn receive(&mut self, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
+        while self.ready {
+            match self.socket.recv_from(buffer) {
                 // What fills it was cut off: nothing we speak is that long.
                 Ok((count, _)) if count > DATAGRAM_BYTES_MAX => {}
-                Ok((count, from)) => {
-                    return Some((Via::Port, unmap(from), &self.buffer[..count]));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => open.ready = false,
+                Ok((count, from)) => return Some((unmap(from), count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // An ICMP error of an earlier send ends up here; it says nothing about the next.
                 Err(error) => log::debug!("UDP: {}", sockets::words(&error)),
@@ -79,18 +126,6 @@ impl Datagrams {
         None
     }
 
-    /// Sends, if the system takes it.
-    pub fn send(&mut self, via: Via, to: SocketAddr, bytes: &[u8]) {
-        let sent = match via {
-            Via::Port => self.port.as_ref().map(|open| open.send(to, bytes)),
-        };
-        if let Some(Err(error)) = sent {
-            log::debug!("UDP to {to}: {}", sockets::words(&error));
-        }
-    }
-}
-
-impl Open {
     fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let to = match to {
             SocketAddr::V4(v4) if self.v6 => {

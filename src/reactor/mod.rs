@@ -12,6 +12,7 @@ pub mod helper;
 pub mod lanes;
 pub mod link;
 pub mod mmap;
+pub mod multicast;
 pub mod paused;
 pub mod signals;
 pub mod sockets;

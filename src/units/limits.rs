@@ -72,6 +72,10 @@ pub const CATALOGUE_ENTRIES_MAX: usize = 10_000;
 pub const CATALOGUE_HOSTS_MAX: usize = 64;
 /// Names like the asked one in one catalogue.
 pub const CATALOGUE_NEAR_MAX: usize = 5;
+/// Hosts of this program remembered from the local network: a large lab.
+pub const LAN_HOSTS_MAX: usize = 256;
+/// Peers remembered from the local network for one swarm, so that each is answered once.
+pub const LSD_KNOWN_MAX: usize = 256;
 /// BEP 3: keep-alives are generally sent once every two minutes.
 pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(110);
 /// A connection that was silent so long is lost.

@@ -11,6 +11,7 @@ pub mod extended;
 pub mod handshake;
 pub mod http;
 pub mod krpc;
+pub mod lsd;
 pub mod magnet;
 pub mod message;
 pub mod metadata;

@@ -47,7 +47,12 @@ fn every_way_to_write_an_option() {
     .network;
     assert_eq!(network.peers, ["a", "b:5001", "[::1]:5000"]);
     assert_eq!(network.bind, Some(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])));
-    assert!(network.client_ports_any && network.seed_dials && network.exit_when_complete);
+    assert!(
+        network.client_ports_any
+            && !network.lsd
+            && network.seed_dials
+            && network.exit_when_complete
+    );
     assert_eq!((network.max_inbound, network.upload_slots), (7, 2));
     assert_eq!(network.log_level, LevelFilter::Debug);
 }

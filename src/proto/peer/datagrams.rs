@@ -34,6 +34,7 @@ impl Peer {
     pub fn handle_datagram(&mut self, now: Instant, via: Via, from: SocketAddr, bytes: &[u8]) {
         let from = unmap(from);
         match via {
+            Via::Lsd => self.local_announce(now, from, bytes),
             Via::Port => match kind(bytes) {
                 Kind::TrackerRequest => self.tracker_request(now, from, bytes),
                 Kind::Unknown => log::debug!("<- {from} a datagram of no protocol we know"),

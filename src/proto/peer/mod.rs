@@ -13,6 +13,7 @@ mod exchange;
 mod extensions;
 mod fetch;
 pub mod listing;
+mod local;
 mod messages;
 mod pause;
 mod receive;
@@ -23,6 +24,7 @@ mod tick;
 
 use super::connection::{Connection, Phase};
 use super::contacts::Ports;
+use super::lsd::Lsd;
 use super::outgoing::SendPlan;
 use super::output::{Action, Event, FetchId};
 use super::store::Placed;
@@ -119,6 +121,8 @@ pub struct Peer {
     fetches: BTreeMap<FetchId, fetch::Fetch>,
     next_fetch: u32,
     tracker: Tracker,
+    /// Discovery on the local network, if wanted.
+    lsd: Option<Lsd>,
     next_tick: Instant,
     next_round: Instant,
     /// When connected peers are next told the whole list.
@@ -164,6 +168,7 @@ impl Peer {
             fetches: BTreeMap::new(),
             next_fetch: 0,
             tracker,
+            lsd: None,
             next_tick: now + TICK,
             next_round: now,
             list_again: now + exchange::LIST_AGAIN,
@@ -193,8 +198,8 @@ impl Peer {
         let named = self.named.iter().filter_map(|n| n.resolve_at).min();
         let fetch = self.fetch_timeout();
         let news = self.swarms.values().filter_map(|swarm| swarm.bulletin.due()).min();
-        let all = [tick, swarms, named, fetch, news, self.tracker.poll_timeout()];
-        all.into_iter().flatten().min()
+        let (lsd, tracker) = (self.lsd_timeout(), self.tracker.poll_timeout());
+        [tick, swarms, named, fetch, news, lsd, tracker].into_iter().flatten().min()
     }
 
     /// A remote end has connected to our listening socket. `None`: there is no room for it.

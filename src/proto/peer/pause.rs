@@ -18,6 +18,7 @@ impl Peer {
             swarm.announcer.stop(now);
         }
         let members = swarm.members.clone();
+        self.lsd_leave(id);
         for member in members {
             self.close(now, member, Closed::Paused);
         }
@@ -50,6 +51,7 @@ impl Peer {
             swarm.announcer.resume(now);
         }
         swarm.contacts.hurry(now);
+        self.lsd_join(now, id);
         self.refresh_status(now, id);
         self.dial_due(now);
         true

@@ -79,6 +79,7 @@ impl Peer {
         self.tracker.track(info_hash, swarm.left());
         self.by_hash.insert(info_hash, id);
         self.swarms.insert(id, swarm);
+        self.lsd_join(now, id);
         self.learn_contacts(now, id, start.contacts, false);
         if !start.checking {
             self.handle_check_done(now, id);
@@ -96,6 +97,7 @@ impl Peer {
         for (conn, _) in others.into_iter().filter(|(_, swarm)| *swarm == Some(id)) {
             self.remove_quietly(conn);
         }
+        self.lsd_leave(id);
         if let Some(swarm) = self.swarms.remove(&id) {
             self.by_hash.remove(&swarm.torrent.info_hash);
             self.tracker.untrack(&swarm.torrent.info_hash);

@@ -26,6 +26,7 @@ impl Peer {
             self.tick(now);
         }
         self.resolve_named(now);
+        self.lsd_due(now);
         if self.stopping {
             self.announce_due(now);
         } else {

@@ -39,6 +39,7 @@ const WAKER: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
 const FOLDER: Token = Token(usize::MAX - 3);
 const DATAGRAMS: Token = Token(usize::MAX - 4);
+const LSD: Token = Token(usize::MAX - 5);
 
 /// Events taken from the system at once.
 const EVENTS_A_TURN: usize = 256;
@@ -62,6 +63,8 @@ pub struct Options {
     pub config: Config,
     /// The one address to use, if the user named one.
     pub bind: Option<IpAddr>,
+    /// Discover others on the local network (BEP 14).
+    pub lsd: bool,
     /// Folder of .torrent files to watch, if any.
     pub torrents: Option<PathBuf>,
     /// Contents and records.
@@ -89,6 +92,8 @@ pub struct Reactor {
     accept_ready: bool,
     accept_again_at: Option<Instant>,
     datagrams: Datagrams,
+    /// When to look for new network interfaces.
+    interfaces_at: Option<Instant>,
     signals: Signals,
     peer: Peer,
     storage: Storage,
@@ -123,7 +128,10 @@ impl Reactor {
         let mut listener = sockets::listen(options.bind, options.config.listen_port)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let (bind, port) = (options.bind, options.config.listen_port);
-        let datagrams = Datagrams::open(bind, port, poll.registry(), DATAGRAMS);
+        let mut datagrams = Datagrams::open(bind, port, poll.registry(), DATAGRAMS);
+        if options.lsd {
+            datagrams.open_lsd(bind, poll.registry(), LSD);
+        }
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let signals = Signals::new(poll.registry(), SIGNALS)?;
         let folder = options.torrents.as_deref().map(TorrentsFolder::open);
@@ -132,6 +140,10 @@ impl Reactor {
         }
         let now = clock.now();
         let paused = Paused::load(&options.places.state);
+        let mut peer = Peer::new(options.config.clone(), seed, now);
+        if options.lsd {
+            peer.start_lsd(now);
+        }
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_A_TURN),
@@ -141,7 +153,8 @@ impl Reactor {
             accept_again_at: None,
             datagrams,
             signals,
-            peer: Peer::new(options.config.clone(), seed, now),
+            peer,
+            interfaces_at: options.lsd.then_some(now),
             storage: Storage::new(DEFAULT_BUDGET),
             hashes: HashQueue::new(),
             resolver: Helper::spawn("resolver", Arc::clone(&waker), resolve),
@@ -178,7 +191,7 @@ impl Reactor {
         for event in &self.events {
             match event.token() {
                 LISTENER => self.accept_ready = true,
-                DATAGRAMS => self.datagrams.set_ready(),
+                DATAGRAMS | LSD => self.datagrams.set_ready(),
                 FOLDER => folder_changed = true,
                 token if Control::owns(token) => controlled = true,
                 WAKER | SIGNALS => {}
@@ -199,6 +212,7 @@ impl Reactor {
         self.accept();
         self.hash();
         let now = self.clock.now();
+        self.look_at_interfaces(now);
         self.peer.handle_timeout(now);
         self.drain();
         if folder_changed && self.folder.as_mut().is_some_and(TorrentsFolder::drain) {
@@ -299,8 +313,10 @@ impl Reactor {
         let saves = self.contents.values().filter(|c| c.dirty && !c.flushing);
         let save = saves.map(|c| c.saved_at + FLUSH_PAUSE).min();
         let hash = self.hashes.poll_timeout();
-        [self.peer.poll_timeout(), hash, self.scan_at, self.accept_again_at, save, self.stop_by]
+        let wakes = [self.scan_at, self.accept_again_at, self.interfaces_at, self.stop_by];
+        [self.peer.poll_timeout(), hash, save]
             .into_iter()
+            .chain(wakes)
             .flatten()
             .min()
             .map_or(Duration::MAX, |at| at - now)

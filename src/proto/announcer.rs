@@ -3,6 +3,8 @@
 
 extern crate alloc;
 
+mod admit;
+
 use crate::units::id::{InfoHash, PeerId};
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
@@ -96,6 +98,8 @@ struct Tracker {
     announce: Announce,
     /// It is ourselves: never asked.
     own: bool,
+    /// It is where no announce may go: never asked again.
+    barred: bool,
     /// It has taken our `started`.
     started: bool,
     /// Failures in a row.
@@ -126,6 +130,8 @@ struct Flight {
     place: Place,
     event: Event,
     hops: u8,
+    /// It has been at a host outside this network.
+    outside: bool,
     target: HostPort,
     path: String,
 }
@@ -145,7 +151,14 @@ impl Announcer {
     ) -> (Self, Vec<AnnounceError>) {
         let mut errors = Vec::new();
         let mut known = BTreeSet::new();
-        let mut read = |text: &str| match Announce::parse(text) {
+        let checked = |text: &str| {
+            let announce = Announce::parse(text)?;
+            match admit::sets_ours(&announce.path) {
+                Some(name) => Err(AnnounceError::Parameter(name)),
+                None => Ok(announce),
+            }
+        };
+        let mut read = |text: &str| match checked(text) {
             // The first mention counts, and a list has an end.
             Ok(announce) => (known.len() < TRACKERS_MAX
                 && known.insert((announce.target.clone(), announce.path.clone())))
@@ -202,7 +215,8 @@ impl Announcer {
         self.stopping = false;
         self.answered = None;
         for tracker in self.tiers.iter_mut().flatten() {
-            *tracker = Tracker { own: tracker.own, ..Tracker::new(tracker.announce.clone()) };
+            let Tracker { own, barred, .. } = *tracker;
+            *tracker = Tracker { own, barred, ..Tracker::new(tracker.announce.clone()) };
         }
         self.wait(now);
     }
@@ -216,7 +230,14 @@ impl Announcer {
             State::Waiting { .. } => {
                 let place = self.candidates().find(|&p| self.tracker(p).not_before <= now)?;
                 let Announce { target, path, .. } = self.tracker(place).announce.clone();
-                Flight { place, event: self.event_for(place), hops: 0, target, path }
+                Flight {
+                    place,
+                    event: self.event_for(place),
+                    hops: 0,
+                    outside: false,
+                    target,
+                    path,
+                }
             }
         };
         let attempt = Attempt { target: flight.target.clone(), event: flight.event };
@@ -356,6 +377,21 @@ impl Announcer {
         }
     }
 
+    /// What the attempt in flight says.
+    #[must_use]
+    pub const fn event_in_flight(&self) -> Option<Event> {
+        match &self.state {
+            State::InFlight(flight) | State::Redirected(flight) => Some(flight.event),
+            State::Idle | State::Waiting { .. } => None,
+        }
+    }
+
+    /// Whether some tracker is to be asked and none has answered.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.answered.is_none() && self.candidates().next().is_some()
+    }
+
     /// What came of the last attempt, for people.
     #[must_use]
     pub fn status(&self) -> &str {
@@ -372,7 +408,7 @@ impl Announcer {
     fn candidates(&self) -> impl Iterator<Item = Place> + '_ {
         let all = self.tiers.iter().enumerate();
         all.flat_map(|(tier, trackers)| (0..trackers.len()).map(move |index| (tier, index)))
-            .filter(|&place| !self.tracker(place).own)
+            .filter(|&place| !self.tracker(place).own && !self.tracker(place).barred)
             .filter(|&place| !self.stopping || self.answered == Some(place))
     }
 
@@ -481,7 +517,7 @@ impl Announcer {
     }
 
     fn redirected(&mut self, now: Instant, response: &Response) -> Progress {
-        let Some(Flight { place, event, hops, target, path }) = self.land() else {
+        let Some(Flight { place, event, hops, outside, target, path }) = self.land() else {
             return Progress::Redirect;
         };
         let next = match response.location.as_deref() {
@@ -492,13 +528,14 @@ impl Announcer {
         // A failure needs the flight to know whose it is.
         let why = match next {
             Ok((target, path)) => {
-                let flight = Flight { place, event, hops: hops + 1, target, path };
+                let hops = hops + 1;
+                let flight = Flight { place, event, hops, outside, target, path };
                 self.state = State::Redirected(flight);
                 return Progress::Redirect;
             }
             Err(why) => why,
         };
-        self.state = State::InFlight(Flight { place, event, hops, target, path });
+        self.state = State::InFlight(Flight { place, event, hops, outside, target, path });
         self.failed(now, &why)
     }
 }
@@ -508,6 +545,7 @@ impl Tracker {
         Self {
             announce,
             own: false,
+            barred: false,
             started: false,
             failures: 0,
             failing_since: Instant::ORIGIN,

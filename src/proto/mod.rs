@@ -17,6 +17,7 @@ pub mod peer;
 pub mod peering;
 pub mod pex;
 pub mod picker;
+pub mod repeats;
 pub mod store;
 pub mod swarm;
 pub mod tracker;

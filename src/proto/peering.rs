@@ -2,6 +2,7 @@
 
 use super::incoming::Incoming;
 use super::pex::Exchange;
+use super::tracker::End;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Block;
 use crate::units::id::{PeerId, SwarmId};
@@ -9,6 +10,7 @@ use crate::units::limits::{BLOCK_BYTES, REQUESTS_OUT_MAX, REQUESTS_OUT_START};
 use crate::units::rate::Rate;
 use crate::units::time::Instant;
 use crate::wire::extended::Ids;
+use core::net::IpAddr;
 use std::collections::VecDeque;
 
 /// Requests a remote end takes if it does not say (BEP 10 `reqq`).
@@ -109,6 +111,12 @@ impl Peering {
             unchoked_at: None,
             snubbed: false,
         }
+    }
+
+    /// The remote end at `ip` as a tracker knows it.
+    #[must_use]
+    pub const fn end(&self, ip: IpAddr) -> End {
+        End { ip, port: self.listen_port, peer_id: self.peer_id }
     }
 
     /// Whether it has everything, or will never download.

@@ -6,6 +6,7 @@ use super::broadcast::Bulletin;
 use super::contacts::Contacts;
 use super::output::Status;
 use super::picker::Picker;
+use super::repeats::Repeats;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::{Geometry, PieceIndex};
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
@@ -79,6 +80,8 @@ pub struct Swarm {
     pub(super) up: Rate,
     pub(super) down: Rate,
     pub(super) status: Status,
+    /// Failures of announces that were told.
+    pub(super) announce_told: Repeats,
     pub(super) banned: Vec<Source>,
     pub(super) optimistic: Option<ConnId>,
     pub(super) rounds: u32,

@@ -25,6 +25,9 @@ pub const INTERVAL: Duration = Duration::from_secs(60);
 pub const INTERVAL_MIN: Duration = Duration::from_secs(30);
 /// An entry of which nothing was heard for so long is gone: one announce may get lost.
 const ENTRY_LIFE: Duration = Duration::from_secs(2 * INTERVAL.as_secs());
+/// A seeder that parted from us because both have everything is listed for so long without an
+/// announce: some clients announce every five minutes only, whatever the interval.
+const PARTED_LIFE: Duration = Duration::from_secs(10 * 60);
 /// Peers in an answer to who does not say how many.
 const NUMWANT_DEFAULT: usize = 50;
 /// Entries one address may have: a lab server with many peers, but not the whole table.
@@ -79,6 +82,18 @@ pub struct Announced {
     pub peer_id: PeerId,
     /// What has happened there.
     pub event: Event,
+}
+
+/// The remote end of a connection, as far as it names an entry: by the port on which it listens,
+/// or, where it has not said one, by the name under which it announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Its address.
+    pub ip: IpAddr,
+    /// The port on which it listens, if it has said so.
+    pub port: Option<u16>,
+    /// Its name.
+    pub peer_id: PeerId,
 }
 
 #[derive(Clone, Debug)]
@@ -166,10 +181,29 @@ impl Tracker {
         Answer { bytes, announced }
     }
 
-    /// The connection with the peer that listens at `addr` has broken: it is no longer listed,
-    /// until it is heard of again.
-    pub fn handle_lost(&mut self, info_hash: InfoHash, addr: SocketAddr) {
-        self.remove(info_hash, unmap(addr));
+    /// The connection with this peer has broken: it is no longer listed, until it is heard of
+    /// again.
+    pub fn handle_lost(&mut self, info_hash: InfoHash, end: End) {
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
+        let its: Vec<_> = swarm.of(end).map(|(addr, _)| *addr).collect();
+        its.into_iter().for_each(|addr| self.remove(info_hash, addr));
+    }
+
+    /// This peer is connected to us: it is there, announced again or not.
+    pub fn handle_alive(&mut self, now: Instant, info_hash: InfoHash, end: End) {
+        self.keep(info_hash, end, now + ENTRY_LIFE);
+    }
+
+    /// This peer has everything and so have we; it is still there.
+    pub fn handle_parted(&mut self, now: Instant, info_hash: InfoHash, end: End) {
+        self.keep(info_hash, end, now + PARTED_LIFE);
+    }
+
+    fn keep(&mut self, info_hash: InfoHash, end: End, until: Instant) {
+        let Some(swarm) = self.swarms.get_mut(&info_hash) else { return };
+        for (_, entry) in swarm.of(end) {
+            entry.expires = entry.expires.max(until);
+        }
     }
 
     /// Another peer says that one listens at `addr`. What we know ourselves weighs more.
@@ -367,7 +401,7 @@ impl Tracker {
             None => known.is_some_and(|entry| entry.complete),
         };
         let is_new = peer_id.is_some() && known.is_none_or(|entry| entry.peer_id.is_none());
-        let expires = now + ENTRY_LIFE;
+        let expires = (now + ENTRY_LIFE).max(known.map_or(now, |entry| entry.expires));
         swarm.entries.insert(addr, Entry { peer_id, complete, expires });
         if is_new {
             self.tell(News { info_hash, addr, came: Some(complete) });
@@ -391,6 +425,15 @@ impl Swarm {
             incomplete: incomplete + 1 - we_are,
             downloaded: self.downloaded,
         }
+    }
+
+    /// The entries of this remote end.
+    fn of(&mut self, end: End) -> impl Iterator<Item = (&SocketAddr, &mut Entry)> {
+        let ip = end.ip.to_canonical();
+        let of_ip = SocketAddr::new(ip, 0)..=SocketAddr::new(ip, u16::MAX);
+        self.entries.range_mut(of_ip).filter(move |(addr, entry)| {
+            end.port == Some(addr.port()) || entry.peer_id == Some(end.peer_id)
+        })
     }
 
     fn has_room_for(&self, ip: IpAddr) -> bool {
@@ -588,13 +631,54 @@ mod tests {
         assert_eq!(t.counts(&HASH), (2, 0, 0));
         t.learn(at(0), HASH, addr("10.0.0.2:6000"), THEIRS, None);
         assert_eq!(t.counts(&HASH), (2, 1, 0));
-        t.handle_lost(HASH, addr("10.0.0.1:6000"));
+        t.handle_lost(HASH, end("10.0.0.1:6000"));
         assert_eq!(t.counts(&HASH), (1, 1, 0));
         t.learn(at(0), HASH, addr("10.0.0.3:1"), OURS, None);
         t.learn(at(0), HASH, addr("0.0.0.0:1"), THEIRS, None);
         t.learn(at(0), InfoHash([2; 20]), addr("10.0.0.3:1"), THEIRS, None);
-        t.handle_lost(InfoHash([2; 20]), addr("10.0.0.3:1"));
+        t.handle_lost(InfoHash([2; 20]), end("10.0.0.3:1"));
         assert_eq!(t.counts(&HASH), (1, 1, 0));
+    }
+
+    /// The end of a connection with the one that listens there; its name is in no entry.
+    fn end(text: &str) -> End {
+        let addr = addr(text);
+        End { ip: addr.ip(), port: Some(addr.port()), peer_id: PeerId([0; 20]) }
+    }
+
+    #[test]
+    fn who_is_connected_is_listed_however_seldom_it_announces() {
+        let mut t = tracker();
+        let _ = announce(&mut t, 0, "10.0.0.1", &query(6000));
+        let _ = announce(&mut t, 0, "10.0.0.2", &query(6000));
+        let _ = announce(&mut t, 0, "10.0.0.3", &query(6000));
+        // Without a port of its own saying it is known by its name.
+        let named = End { ip: IpAddr::from([10, 0, 0, 2]), port: None, peer_id: THEIRS };
+        for second in (10..=300).step_by(10) {
+            t.handle_alive(at(second), HASH, end("10.0.0.1:6000"));
+            t.handle_alive(at(second), HASH, named);
+            t.handle_timeout(at(second));
+        }
+        assert_eq!(t.counts(&HASH), (1, 2, 0), "the third was silent for two intervals");
+        t.handle_lost(HASH, named);
+        assert_eq!(t.counts(&HASH), (1, 1, 0));
+        t.handle_timeout(at(300 + 121));
+        assert_eq!(t.counts(&HASH), (1, 0, 0), "connected no more, and silent");
+    }
+
+    #[test]
+    fn a_seeder_that_parted_from_us_is_still_there() {
+        let mut t = tracker();
+        let _ = announce(&mut t, 0, "10.0.0.1", &AnnounceRequest { left: 0, ..query(6000) });
+        t.handle_parted(at(1), HASH, end("10.0.0.1:6000"));
+        t.handle_timeout(at(330));
+        assert_eq!(t.counts(&HASH), (2, 0, 0));
+        // An announce never shortens its life.
+        let _ = announce(&mut t, 330, "10.0.0.1", &AnnounceRequest { left: 0, ..query(6000) });
+        t.handle_timeout(at(590));
+        assert_eq!(t.counts(&HASH), (2, 0, 0));
+        t.handle_timeout(at(602));
+        assert_eq!(t.counts(&HASH), (1, 0, 0));
     }
 
     #[test]
@@ -617,7 +701,7 @@ mod tests {
         t.hear(at(0), HASH, addr("10.0.0.2:1"), true);
         let came = News { info_hash: HASH, addr: addr("10.0.0.2:1"), came: Some(false) };
         assert_eq!(t.take_news(), [came]);
-        t.handle_lost(HASH, addr("10.0.0.2:1"));
+        t.handle_lost(HASH, end("10.0.0.2:1"));
         t.handle_timeout(at(120));
         let gone = |text| News { came: None, addr: addr(text), info_hash: HASH };
         assert_eq!(t.take_news(), [gone("10.0.0.2:1"), gone("10.0.0.5:9")]);

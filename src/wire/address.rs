@@ -236,6 +236,8 @@ pub enum AnnounceError {
     Characters(String),
     /// Longer than any URL in use.
     Long,
+    /// Its query sets what only the client may say.
+    Parameter(&'static str),
     /// A scheme that no tracker uses.
     Scheme(String),
     /// A tracker we cannot talk to yet.
@@ -335,6 +337,7 @@ impl fmt::Display for AnnounceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(error) => write!(f, "announce: {error}"),
+            Self::Parameter(name) => write!(f, "announce sets {name}, which only the peer may"),
             Self::Characters(text) => {
                 write!(f, "announce '{text}' has spaces or control characters")
             }

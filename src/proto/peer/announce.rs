@@ -5,6 +5,7 @@ use crate::proto::announcer::Progress;
 use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
 use crate::proto::output::{Action, Asked, Asker, Event};
+use crate::proto::swarm::Swarm;
 use crate::proto::tracker::Announced;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN};
@@ -46,8 +47,7 @@ impl Peer {
         let ips = match answer {
             Ok(ips) => ips,
             Err(why) => {
-                log::info!("{}: announce failed: {host}: {why}", swarm.torrent.name);
-                return swarm.announcer.handle_failure(now, &why);
+                return tell_failure(now, swarm, &why);
             }
         };
         // A5: the announce address is ours, so we are the tracker.
@@ -56,8 +56,11 @@ impl Peer {
             return swarm.announcer.handle_own(now);
         }
         let Some(&(ip, _)) = ips.first() else {
-            return swarm.announcer.handle_failure(now, "it has no address");
+            return tell_failure(now, swarm, "it has no address");
         };
+        if let Err(why) = swarm.announcer.admit(ip) {
+            return tell_failure(now, swarm, why);
+        }
         let remote = SocketAddr::new(ip, host.port);
         if !self.ports.has_free() {
             self.make_room(now);
@@ -94,16 +97,20 @@ impl Peer {
         bytes.extend_from_slice(more);
         let Some(swarm) = swarms.get_mut(swarm) else { return };
         let id_of_swarm = swarm.id;
+        let event = swarm.announcer.event_in_flight();
         match swarm.announcer.handle_answer(now, bytes, ended) {
             Progress::NeedMore => return,
             Progress::Done(peers) => {
                 let name = &swarm.torrent.name;
-                log::info!("{name}: tracker {remote} knows {} peers", peers.len());
+                swarm.announce_told.clear();
+                if event == Some(Said::Stopped) {
+                    log::info!("{name}: tracker {remote} told: stopped");
+                } else {
+                    log::info!("{name}: tracker {remote} knows {} peers", peers.len());
+                }
                 self.learn_contacts(now, id_of_swarm, peers, false);
             }
-            Progress::Failed(why) => {
-                log::warn!("{}: tracker {remote}: {why}", swarm.torrent.name);
-            }
+            Progress::Failed(why) => tell_failure(now, swarm, &why),
             Progress::Redirect => log::debug!("{}: tracker {remote} redirects", swarm.torrent.name),
         }
         // Already told: the close must not count as another failure.
@@ -188,5 +195,16 @@ impl Peer {
         let Some((_, id)) = least else { return false };
         self.close(now, id, Closed::MakeRoom);
         self.ports.has_free()
+    }
+}
+
+/// The announce under way has failed. A tracker that is away fails every second: that is said
+/// once, and then once a minute.
+pub(super) fn tell_failure(now: Instant, swarm: &mut Swarm, why: &str) {
+    swarm.announcer.handle_failure(now, why);
+    let (name, status) = (&swarm.torrent.name, swarm.announcer.status());
+    match swarm.announce_told.say(now, status) {
+        Some(line) => log::warn!("{name}: announce failed: {line}"),
+        None => log::debug!("{name}: announce failed: {status}"),
     }
 }

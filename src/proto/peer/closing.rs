@@ -6,6 +6,7 @@ use crate::proto::connection::{Phase, Purpose};
 use crate::proto::contacts::Ending;
 use crate::proto::output::Action;
 use crate::proto::peering::Peering;
+use crate::proto::tracker::End;
 use crate::units::id::ConnId;
 use crate::units::time::Instant;
 use core::net::SocketAddr;
@@ -105,8 +106,7 @@ impl Peer {
         match purpose {
             Purpose::Announce(swarm) => {
                 if let Some(swarm) = self.swarms.get_mut(&swarm) {
-                    log::info!("{}: announce failed: {why}", swarm.torrent.name);
-                    swarm.announcer.handle_failure(now, why);
+                    super::announce::tell_failure(now, swarm, why);
                 }
             }
             Purpose::Fetch(fetch) => self.fetch_failed(fetch, why),
@@ -154,8 +154,11 @@ impl Peer {
         let members = swarm.members.iter();
         let twin = members.filter_map(|m| self.connections.get(m.slot as usize)?.peering());
         let lost = why.is_loss() && !twin.into_iter().any(|p| p.peer_id == peering.peer_id);
-        if let (true, Some(addr)) = (lost, listened_at) {
-            self.tracker.handle_lost(info_hash, addr);
+        let end = End { port: listened_at.map(|addr| addr.port()), ..peering.end(remote.ip()) };
+        if lost {
+            self.tracker.handle_lost(info_hash, end);
+        } else if *why == Closed::BothSeeders {
+            self.tracker.handle_parted(now, info_hash, end);
         }
         if !peering.am_choking {
             self.fill_slots(now, swarm_id);

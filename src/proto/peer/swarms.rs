@@ -8,6 +8,7 @@ use crate::proto::closed::Closed;
 use crate::proto::contacts::Contacts;
 use crate::proto::output::{Action, Asker, Event, Status};
 use crate::proto::picker::Picker;
+use crate::proto::repeats::Repeats;
 use crate::proto::store::{Store, StoreError};
 use crate::proto::swarm::{Stage, Start, Swarm, Torrent};
 use crate::units::bitfield::Bitfield;
@@ -19,6 +20,10 @@ use crate::wire::address::Host;
 use crate::wire::digest;
 use crate::wire::message::Message;
 use core::net::SocketAddr;
+use log::Level;
+
+/// Lines about verified pieces of one torrent for people; the others are for debugging.
+const PIECE_LINES_MAX: u32 = 200;
 
 /// What the resume record says of a swarm; see `wire::resume`.
 #[derive(Clone, Debug)]
@@ -71,6 +76,7 @@ impl Peer {
             up: Rate::default(),
             down: Rate::default(),
             status: Status::Checking,
+            announce_told: Repeats::default(),
             banned: Vec::new(),
             optimistic: None,
             rounds: 0,
@@ -89,8 +95,11 @@ impl Peer {
 
     /// Leaves a swarm: its torrent was removed.
     pub fn remove_swarm(&mut self, now: Instant, id: SwarmId) {
-        let members = self.swarms.get(&id).map(|s| s.members.clone()).unwrap_or_default();
-        for member in members {
+        // First the swarm: then nobody's end asks others for blocks or counts as a loss.
+        let Some(swarm) = self.swarms.remove(&id) else { return };
+        self.by_hash.remove(&swarm.torrent.info_hash);
+        self.tracker.untrack(&swarm.torrent.info_hash);
+        for member in swarm.members {
             self.close(now, member, Closed::Stopping);
         }
         let others: Vec<_> = self.connections.iter().map(|(_, c)| (c.id, c.swarm())).collect();
@@ -98,10 +107,6 @@ impl Peer {
             self.remove_quietly(conn);
         }
         self.lsd_leave(id);
-        if let Some(swarm) = self.swarms.remove(&id) {
-            self.by_hash.remove(&swarm.torrent.info_hash);
-            self.tracker.untrack(&swarm.torrent.info_hash);
-        }
     }
 
     /// A piece on disk was checked at the start: only good ones are told here.
@@ -176,7 +181,11 @@ impl Peer {
         if good {
             swarm.picker.verified(piece);
             let (have, count) = (swarm.picker.have().count(), geometry.piece_count());
-            log::info!("{}: piece {} ok ({have}/{count})", swarm.torrent.name, piece.get());
+            // Of a large torrent not every line: they would drown all else.
+            let step = count.div_ceil(PIECE_LINES_MAX);
+            let level = if have % step == 0 || have == count { Level::Info } else { Level::Debug };
+            let name = &swarm.torrent.name;
+            log::log!(level, "{name}: piece {} ok ({have}/{count})", piece.get());
             self.events.push_back(Event::Verified(id, piece));
             self.announce_have(now, id, piece);
         } else {
@@ -266,7 +275,8 @@ impl Peer {
             Stage::Downloading => Status::Peer,
         };
         let before = core::mem::replace(&mut swarm.status, status);
-        if before == status {
+        // Who stops hangs up on everybody: that is no news.
+        if before == status || self.stopping {
             return;
         }
         let name = &swarm.torrent.name;

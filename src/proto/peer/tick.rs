@@ -6,6 +6,7 @@ use crate::proto::closed::Closed;
 use crate::proto::connection::Phase;
 use crate::proto::outgoing::span_of;
 use crate::proto::swarm::Stage;
+use crate::proto::tracker::End;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{
     CHOKE_ROUND, KEEP_ALIVE_AFTER, OPTIMISTIC_ROUNDS, SILENCE_MAX, SNUBBED_AFTER,
@@ -42,9 +43,22 @@ impl Peer {
         self.exchange_tick(now);
         if now >= self.next_round {
             self.next_round = now + CHOKE_ROUND;
+            self.keep_listed(now);
             let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
             for swarm in swarms {
                 self.choke_round(now, swarm);
+            }
+        }
+    }
+
+    /// E1: who is connected is listed by our tracker, however seldom it announces.
+    fn keep_listed(&mut self, now: Instant) {
+        for (_, conn) in &self.connections {
+            let Some(peering) = conn.peering() else { continue };
+            if let Some(swarm) = self.swarms.get(&peering.swarm) {
+                let port = super::exchange::listens_at(conn).map(|addr| addr.port());
+                let end = End { port, ..peering.end(conn.remote.ip()) };
+                self.tracker.handle_alive(now, swarm.torrent.info_hash, end);
             }
         }
     }

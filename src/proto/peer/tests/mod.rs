@@ -1,5 +1,6 @@
 //! The whole core driven by hand: remote ends as bytes, content as a vector, time as a number.
 
+mod announces;
 mod late_blocks;
 
 use super::{Config, Peer};

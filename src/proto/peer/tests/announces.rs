@@ -1,0 +1,117 @@
+//! What the announces of a swarm do to the rest: redirects, tracker entries, what is told.
+
+use super::*;
+use crate::proto::output::{Asker, Status};
+use crate::wire::address::HostPort;
+use core::net::IpAddr;
+
+/// A peer whose torrent names this announce; what it wants resolved first.
+fn announcing(announce: &str) -> (Peer, SwarmId, HostPort) {
+    let now = Instant::from_micros(1_000_000);
+    let geometry = Geometry::new(100, 16384).unwrap();
+    let mut peer = Peer::new(config(), 7, now);
+    let torrent = Torrent { announce: Some(announce.into()), ..torrent(geometry) };
+    let swarm = peer.add_swarm(now, torrent, start(Bitfield::new(1))).unwrap();
+    let host = resolves(&mut peer).unwrap();
+    (peer, swarm, host)
+}
+
+fn resolves(peer: &mut Peer) -> Option<HostPort> {
+    core::iter::from_fn(|| peer.poll_action()).find_map(|action| match action {
+        Action::Resolve(host, Asker::Announcer(_)) => Some(host),
+        _ => None,
+    })
+}
+
+fn dials(peer: &mut Peer) -> Option<(ConnId, SocketAddr)> {
+    core::iter::from_fn(|| peer.poll_action()).find_map(|action| match action {
+        Action::Dial { conn, remote, .. } => Some((conn, remote)),
+        _ => None,
+    })
+}
+
+fn resolved(peer: &mut Peer, swarm: SwarmId, host: &HostPort, ip: &str) {
+    let now = Instant::from_micros(1_000_000);
+    let ip: IpAddr = ip.parse().unwrap();
+    peer.handle_resolved(now, host, &Asker::Announcer(swarm), Ok(vec![(ip, false)]));
+}
+
+#[test]
+fn services_of_this_machine_are_never_called_on() {
+    for (announce, ip) in [
+        ("http://127.0.0.1:8080/api/v2/app/shutdown?x=1", "127.0.0.1"),
+        ("http://localhost:9200/_shutdown", "127.0.0.1"),
+        ("http://[::1]:6379/flushall", "::1"),
+        ("http://tracker.example/latest/meta-data/", "169.254.169.254"),
+        ("http://tracker.example/announce", "0.0.0.0"),
+        ("http://tracker.example/announce", "239.1.2.3"),
+    ] {
+        let (mut peer, swarm, host) = announcing(announce);
+        resolved(&mut peer, swarm, &host, ip);
+        assert_eq!(dials(&mut peer), None, "{announce}");
+        let later = Instant::from_micros(100_000_000);
+        peer.handle_timeout(later);
+        assert_eq!(resolves(&mut peer), None, "{announce} is not tried again");
+    }
+    let (mut peer, swarm, host) = announcing("http://127.0.0.1:8080/announce");
+    resolved(&mut peer, swarm, &host, "127.0.0.1");
+    assert!(dials(&mut peer).is_some());
+}
+
+#[test]
+fn a_tracker_outside_does_not_lead_inside() {
+    for (from, location, allowed) in [
+        ("192.0.2.1", "http://10.0.0.1:5000/announce", false),
+        ("192.0.2.1", "http://127.0.0.1:5001/announce", false),
+        ("192.0.2.1", "http://192.0.2.2/announce", true),
+        ("10.0.0.7", "http://10.0.0.1:5000/announce", true),
+    ] {
+        let now = Instant::from_micros(1_000_000);
+        let (mut peer, swarm, host) = announcing("http://tracker.example/announce");
+        resolved(&mut peer, swarm, &host, from);
+        let (conn, _) = dials(&mut peer).unwrap();
+        peer.handle_connected(now, conn, "10.0.0.99:5001".parse().unwrap());
+        let answer =
+            format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        peer.handle_received(now, conn, answer.as_bytes(), &mut Memory::default());
+        let next = resolves(&mut peer).unwrap();
+        let to = next.socket_addr().unwrap().ip().to_string();
+        resolved(&mut peer, swarm, &next, &to);
+        assert_eq!(dials(&mut peer).is_some(), allowed, "{from} to {location}");
+    }
+}
+
+#[test]
+fn nobody_is_missed_by_who_stops() {
+    let mut bench = Bench::new(100, 16384);
+    let end = bench.serves(1, &[0]);
+    assert!(bench.is_open(end));
+    assert_eq!(bench.peer.report(bench.now)[0].status, Status::Peer);
+    bench.peer.handle_stop(bench.now);
+    let events: Vec<_> = core::iter::from_fn(|| bench.peer.poll_event()).collect();
+    assert_eq!(events, [], "no 'all peers gone, waiting'");
+}
+
+#[test]
+fn nobody_is_missed_by_a_torrent_that_is_removed() {
+    let mut bench = Bench::new(100, 16384);
+    bench.serves(1, &[0]);
+    bench.peer.remove_swarm(bench.now, bench.swarm);
+    let events: Vec<_> = core::iter::from_fn(|| bench.peer.poll_event()).collect();
+    assert_eq!(events, []);
+}
+
+#[test]
+fn a_connected_peer_stays_in_our_tracker() {
+    let mut bench = Bench::new(100, 16384);
+    let hello = crate::wire::extended::Handshake { listen_port: Some(6000), ..Default::default() };
+    let then = bytes_of(&Message::Extended(0, &hello.to_bytes()));
+    let end = bench.accept(1, [0, 0, 0, 0, 0, 0x10, 0, 0], &then);
+    for _ in 0..10 {
+        bench.wait(100);
+        bench.receive(end, &[0; 4]);
+    }
+    assert_eq!(bench.peer.tracker.counts(&HASH), (0, 2, 0));
+    bench.peer.handle_closed(bench.now, end, None);
+    assert_eq!(bench.peer.tracker.counts(&HASH), (0, 1, 0));
+}

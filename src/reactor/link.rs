@@ -20,6 +20,9 @@ pub struct Link {
     pub dialing: bool,
     /// A read may bring something.
     pub readable: bool,
+    /// The remote end has closed or the socket has failed: its last edge has come, so only a read
+    /// that says so is the end.
+    pub ending: bool,
     /// A write may take something.
     pub writable: bool,
 }
@@ -46,8 +49,9 @@ impl Link {
             return match self.stream.read(into) {
                 Ok(0) => Moved::End,
                 Ok(count) => {
-                    // A short read has emptied the socket; new bytes raise a new edge.
-                    self.readable = count == into.len();
+                    // A short read has emptied the socket; new bytes raise a new edge. The end
+                    // that came with them does not.
+                    self.readable = self.ending || count == into.len();
                     Moved::Bytes(count)
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

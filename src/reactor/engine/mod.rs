@@ -197,7 +197,8 @@ impl Reactor {
                 WAKER | SIGNALS => {}
                 Token(slot) => {
                     if let Some(Some(link)) = self.links.get_mut(slot) {
-                        link.readable |= event.is_readable() || event.is_error();
+                        link.ending |= event.is_read_closed() || event.is_error();
+                        link.readable |= event.is_readable() || link.ending;
                         link.writable |= event.is_writable() || event.is_error();
                     }
                 }
@@ -461,7 +462,8 @@ impl Reactor {
         if self.links.len() <= slot {
             self.links.resize_with(slot + 1, || None);
         }
-        self.links[slot] = Some(Link { id, stream, dialing, readable: false, writable: !dialing });
+        let (readable, writable, ending) = (false, !dialing, false);
+        self.links[slot] = Some(Link { id, stream, dialing, readable, writable, ending });
     }
 
     /// Does all that the core asks for, and what follows from it.

@@ -128,16 +128,16 @@ impl Tracker {
     /// Serves this swarm, of which we are ourselves; we miss `left` bytes. To be called again
     /// when that changes.
     pub fn track(&mut self, info_hash: InfoHash, left: u64) {
-        let swarm = self.swarms.entry(info_hash).or_insert_with(|| Swarm {
-            left,
-            downloaded: 0,
-            entries: BTreeMap::new(),
-            turn: 0,
-        });
-        if swarm.left > 0 && left == 0 {
-            swarm.downloaded += 1;
+        let new = Swarm { left, downloaded: 0, entries: BTreeMap::new(), turn: 0 };
+        self.swarms.entry(info_hash).or_insert(new).left = left;
+    }
+
+    /// We have downloaded the last piece. Not for who finds it all there at the start (BEP 3).
+    pub fn completed(&mut self, info_hash: InfoHash) {
+        if let Some(swarm) = self.swarms.get_mut(&info_hash) {
+            swarm.left = 0;
+            swarm.downloaded = swarm.downloaded.saturating_add(1);
         }
-        swarm.left = left;
     }
 
     /// Serves this swarm no longer and forgets who was in it.
@@ -597,8 +597,13 @@ mod tests {
         let mut t = Tracker::new(OURS, 5000, [7; 16]);
         t.track(HASH, 7);
         assert_eq!(t.counts(&HASH), (0, 1, 0));
-        t.track(HASH, 0);
+        t.completed(HASH);
         assert_eq!(t.counts(&HASH), (1, 0, 1));
+        // All was there at the start: nobody has downloaded anything.
+        let other = InfoHash([2; 20]);
+        t.track(other, 7);
+        t.track(other, 0);
+        assert_eq!(t.counts(&other), (1, 0, 0));
         t.untrack(&HASH);
         assert_eq!(t.counts(&HASH), (0, 0, 0));
     }

@@ -259,7 +259,8 @@ impl Peer {
         self.swarms
             .values()
             .map(|s| &s.announcer)
-            .all(|a| !a.owes_completed() || away(a.poll_timeout()))
+            // Idle: it has no tracker, or none but ourselves.
+            .all(|a| !a.owes_completed() || a.is_idle() || away(a.poll_timeout()))
     }
 
     /// Works out what we are in the swarm, and says so when it has changed.
@@ -303,7 +304,7 @@ impl Peer {
         let (name, count) = (&swarm.torrent.name, swarm.geometry().piece_count());
         log::info!("{name}: complete, all {count} pieces verified");
         let (info_hash, members) = (swarm.torrent.info_hash, swarm.members.clone());
-        self.tracker.track(info_hash, 0);
+        self.tracker.completed(info_hash);
         self.actions.push_back(Action::Finish(id));
         self.events.push_back(Event::Completed(id));
         for member in members {

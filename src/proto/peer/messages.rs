@@ -413,8 +413,11 @@ impl Peer {
     /// Says whether we want something of it, when that has changed.
     pub(super) fn update_interest(&mut self, now: Instant, id: ConnId) {
         let change = self.with_peering(id, |peering, swarm, _, _| {
-            let wants =
-                swarm.stage == Stage::Downloading && peering.has_any_lacking(swarm.picker.have());
+            // Some seeders say what they have only to who is interested; each waiting for the
+            // other would last for ever. So silence about pieces counts as having some.
+            let untold = !peering.bitfield_said && now - peering.since >= super::TICK;
+            let wants = swarm.stage == Stage::Downloading
+                && (untold || peering.has_any_lacking(swarm.picker.have()));
             let changed = wants != peering.am_interested;
             peering.am_interested = wants;
             changed.then_some(wants)

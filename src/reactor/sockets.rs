@@ -3,10 +3,19 @@
 use crate::proto::peer::DialError;
 use mio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
 
+/// Silence before the system asks the other host whether it is still there. One that was
+/// restarted says no: then it is dialed again within the 5 s promised for known hosts.
+const PROBE_AFTER: Duration = Duration::from_secs(3);
+/// Between two such probes.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// What the other host leaves unanswered so long ends the connection: probes and data alike. Long
+/// enough for a slow reader to make room again.
+const UNANSWERED_MAX: Duration = Duration::from_secs(20);
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -90,10 +99,17 @@ pub fn connected(stream: &TcpStream) -> Result<Option<SocketAddr>, DialError> {
     }
 }
 
-/// Small messages must not wait for large ones.
+/// Small messages must not wait for large ones, and a host that is gone without a word must be
+/// found out while it is away, not minutes later.
 pub fn prepare(stream: &TcpStream) {
-    if let Err(error) = SockRef::from(stream).set_tcp_nodelay(true) {
-        log::debug!("nodelay: {error}");
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let prepared = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_keepalive(&probes))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(UNANSWERED_MAX)));
+    if let Err(error) = prepared {
+        log::debug!("socket options: {error}");
     }
 }
 

@@ -10,10 +10,13 @@ use crate::proto::store::{Store, StoreError};
 use crate::proto::swarm::Stage;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{HTTP_WITHIN, RECEIVE_BYTES};
-use crate::units::time::Instant;
+use crate::units::time::{Duration, Instant};
 use crate::wire::handshake::{Handshake, FIRST_BYTE, HANDSHAKE_BYTES};
 use crate::wire::message::Message;
+use core::net::SocketAddr;
 
+/// Silence after which a connection gives way to one that its remote end has just dialed.
+const TWIN_SILENT: Duration = Duration::from_secs(5);
 /// Bytes read at once before the wire protocol has begun.
 const EARLY_BYTES: usize = 4 * 1024;
 
@@ -181,10 +184,8 @@ impl Peer {
             other.and_then(|c| c.peering()).is_some_and(|p| p.peer_id == theirs.peer_id)
         });
         if let Some(twin) = twin {
-            let twin_dialed = self.connection(twin).is_some_and(|c| c.dialed);
-            let keep_new =
-                dialed != twin_dialed && dialed_by_smaller(own_id, theirs.peer_id, dialed);
-            if !keep_new {
+            let by_smaller = dialed_by_smaller(own_id, theirs.peer_id, dialed);
+            if !self.replaces(now, twin, remote, dialed, by_smaller) {
                 return Err(Closed::Duplicate);
             }
             self.close(now, twin, Closed::Duplicate);
@@ -208,6 +209,24 @@ impl Peer {
         }
         self.refresh_status(now, swarm);
         Ok(())
+    }
+
+    /// Whether a new connection takes the place of `twin`, which leads to the same peer. Of two
+    /// dialed at once both ends keep the one that `by_smaller` says; but who dials although we
+    /// believe to be connected was cut off: its host is back, and the old connection is dead.
+    fn replaces(
+        &mut self,
+        now: Instant,
+        twin: ConnId,
+        remote: SocketAddr,
+        dialed: bool,
+        by_smaller: bool,
+    ) -> bool {
+        let Some(twin) = self.connection(twin) else { return true };
+        let silent = now - twin.received_at > TWIN_SILENT;
+        // From another address anyone may use that name.
+        let came_back = !dialed && twin.remote.ip() == remote.ip() && (!twin.dialed || silent);
+        came_back || (dialed != twin.dialed && by_smaller)
     }
 
     /// Our first messages: what we have (BEP 3, BEP 6), then the extension handshake (BEP 10).

@@ -1,0 +1,170 @@
+//! The commands that need no network: what they print, write, and end with.
+
+use crate::process::{code, run, Host, Peer};
+use crate::torrent::Torrent;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("it prints UTF-8")
+}
+
+/// One line on stderr, and nothing on stdout.
+fn refusal(output: &Output) -> &str {
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let line = text(&output.stderr).trim_end();
+    assert!(line.starts_with("reactor-peer: ") && line.lines().count() == 1, "{line:?}");
+    line
+}
+
+#[test]
+fn create_makes_the_bytes_that_another_hand_makes() {
+    let folder = TempDir::new().unwrap();
+    let torrent =
+        Torrent::of("lab", 16 * 1024, &[("a/b/c/d/e", 40_000), ("none", 0), ("z", 5)], None);
+    torrent.write_content(folder.path());
+    // What is left out: hidden files, unfinished ones, links.
+    fs::write(folder.path().join("lab/.hidden"), "x").unwrap();
+    fs::write(folder.path().join("lab/film.part"), "x").unwrap();
+    symlink("/etc/passwd", folder.path().join("lab/link")).unwrap();
+
+    let options = ["--piece-length", "16K", "--output", "out.torrent", "--announce", "10.0.0.9"];
+    let done = run(folder.path(), &[&["create", "lab"], &options[..]].concat());
+    assert_eq!(code(&done), 0, "{done:?}");
+    let made = fs::read(folder.path().join("out.torrent")).unwrap();
+    assert!(made.starts_with(b"d8:announce8:10.0.0.9"));
+    let shown = run(folder.path(), &["show", "--json", "out.torrent"]);
+    assert_eq!(code(&shown), 0, "{shown:?}");
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["info_hash"], torrent.hex());
+    assert_eq!(shown["length"], 40_005);
+    assert_eq!(shown["piece_count"], 3);
+    assert_eq!(shown["last_piece_length"], 40_005 - 2 * 16_384);
+    assert_eq!(shown["announce"], "10.0.0.9");
+    assert_eq!(shown["files"].as_array().unwrap().len(), 3);
+    assert_eq!(shown["comment"], serde_json::Value::Null);
+
+    let again = run(folder.path(), &["create", "lab", "--output", "out.torrent"]);
+    assert_eq!(code(&again), 2, "it never writes over a file");
+    assert!(refusal(&again).contains("out.torrent is there already"));
+    assert_eq!(fs::read(folder.path().join("out.torrent")).unwrap(), made);
+}
+
+#[test]
+fn set_announce_changes_the_outer_dictionary_only() {
+    let folder = TempDir::new().unwrap();
+    let before = Torrent::announced("age.txt", 100_000, "http://10.0.0.1:5000/announce");
+    fs::write(folder.path().join("age.torrent"), &before.bytes).unwrap();
+    let done = run(folder.path(), &["set-announce", "age.torrent", "10.0.0.7"]);
+    assert_eq!(code(&done), 0, "{done:?}");
+    assert!(text(&done.stdout).contains(&format!("{} unchanged", before.hex())));
+    let after = fs::read(folder.path().join("age.torrent")).unwrap();
+    let info = before.bytes.windows(7).position(|part| part == b"4:infod").unwrap();
+    assert!(after.ends_with(&before.bytes[info..]), "the info bytes stay");
+    assert!(after.starts_with(b"d8:announce8:10.0.0.7"));
+}
+
+#[test]
+fn check_tells_complete_from_not() {
+    let torrent = Torrent::of("lab", 16 * 1024, &[("a", 40_000), ("none", 0), ("b", 9)], None);
+    let host = Host::with_content(&torrent);
+    let check = || run(host.folder(), &["check", "torrents/lab.torrent"]);
+    let done = check();
+    assert_eq!(code(&done), 0, "{done:?}");
+    assert_eq!(text(&done.stdout), "lab  complete: 3 of 3 pieces are good\n");
+
+    let mut bytes = fs::read(host.shareable().join("lab/a")).unwrap();
+    bytes[20_000] ^= 1;
+    fs::write(host.shareable().join("lab/a"), &bytes).unwrap();
+    let done = check();
+    assert_eq!(code(&done), 1, "{done:?}");
+    assert_eq!(text(&done.stdout), "lab  not complete: 2 of 3 pieces are good\n");
+    assert_eq!(fs::read(host.shareable().join("lab/a")).unwrap(), bytes, "it only looks");
+
+    fs::remove_file(host.shareable().join("lab/none")).unwrap();
+    bytes[20_000] ^= 1;
+    fs::write(host.shareable().join("lab/a"), &bytes).unwrap();
+    assert_eq!(code(&check()), 1, "an empty file is a part of it");
+}
+
+#[test]
+fn bad_torrents_and_bad_usage_are_refused_with_2() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("bad.torrent"), b"d4:infod6:lengthi9eee").unwrap();
+    for arguments in [
+        &["show", "bad.torrent"][..],
+        &["show", "--json", "bad.torrent"],
+        &["check", "bad.torrent"],
+        &["get", "bad.torrent"],
+        &["set-announce", "bad.torrent", "10.0.0.1"],
+        &["show", "missing.torrent"],
+        &["create", "missing"],
+        &["show"],
+        &["shwo"],
+        &["--listen", "70000"],
+        &["--no-such-option"],
+        &["--peer", "http://nonsense"],
+    ] {
+        let done = run(folder.path(), arguments);
+        assert_eq!(code(&done), 2, "{arguments:?}: {done:?}");
+        refusal(&done);
+    }
+}
+
+#[test]
+fn show_goes_quietly_when_nobody_reads_on() {
+    let torrent = Torrent::of("wide", 1, &[("", 40_000)], None);
+    let host = Host::with_torrent(&torrent);
+    let mut child = Command::new(crate::process::program())
+        .args(["show", "torrents/wide.torrent"])
+        .current_dir(host.folder())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!((code(&done), text(&done.stderr)), (0, ""));
+}
+
+#[test]
+fn a_port_in_use_is_4_and_no_other_port_is_taken() {
+    let host = Host::new();
+    let taken = TcpListener::bind(host.addr).unwrap();
+    for form in [&[][..], &["get", "torrents/x.torrent"]] {
+        host.add(&Torrent::single("x", 10));
+        let mut peer = Peer::spawn(host.command().args(form).args(host.arguments()));
+        let status = peer.wait_exit();
+        assert_eq!(status.code(), Some(4), "{form:?}");
+        let told = peer.said("cannot listen");
+        assert!(told[0].contains(&format!("port {}: the port is in use", host.addr.port())));
+    }
+    drop(taken);
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let folder = TempDir::new().unwrap();
+    let help = run(folder.path(), &["--help"]);
+    assert_eq!(code(&help), 0);
+    for option in ["--listen", "--max-conns", "--bind", "--peer", "--state"] {
+        assert!(text(&help.stdout).contains(option), "{option}");
+    }
+    let version = run(folder.path(), &["--version"]);
+    assert_eq!(text(&version.stdout), concat!("reactor-peer ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn the_samples_of_the_tree_are_complete() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for torrent in fs::read_dir(root.join("torrents")).unwrap() {
+        let path = torrent.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "torrent") {
+            let done = run(root, &["check", path.to_str().unwrap()]);
+            assert_eq!(code(&done), 0, "{done:?}");
+        }
+    }
+}

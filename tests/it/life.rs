@@ -1,0 +1,200 @@
+//! Start, signals, ends of every kind, and what is there afterwards.
+
+use crate::process::{address, program, Host, Peer};
+use crate::torrent::{Torrent, BLOCK, PIECE};
+use crate::wire::{self, handshake, message, name, Wire, PLAIN};
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        // A tracker that takes the goodbye and never answers keeps it waiting.
+        let tracker = TcpListener::bind((address(), 0)).unwrap();
+        let url = format!("http://{}/announce", tracker.local_addr().unwrap());
+        let torrent = Torrent::announced("twice.bin", PIECE, &url);
+        let host = Host::with_content(&torrent);
+        let mut peer = host.seed();
+        let (_started, _) = Wire::accept(&tracker);
+        peer.wait_for("announce of twice.bin");
+        peer.signal(signal);
+        peer.wait_for("once more to stop at once");
+        peer.signal(signal);
+        assert_eq!(peer.wait_exit().code(), Some(code), "{signal}");
+    }
+}
+
+#[test]
+fn a_get_that_is_stopped_ends_with_7_and_leaves_a_part() {
+    let torrent = Torrent::single("half.bin", 8 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let arguments = ["get", "torrents/half.bin.torrent", "--peer", &known];
+    let mut peer = Peer::spawn(host.command().args(arguments).args(host.arguments()));
+    let mut wire = seed_from(&seeder, &torrent);
+    wire.serve(&torrent, |served| served == 6);
+    peer.wait_for(" ok (");
+    assert_eq!(peer.stop(), Some(7));
+    assert!(host.folder().join("half.bin.part").exists());
+    assert!(!host.folder().join("half.bin").exists());
+}
+
+#[test]
+fn after_sigkill_it_goes_on_where_it_was() {
+    let torrent = Torrent::single("killed.bin", 16 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known]);
+    let mut wire = seed_from(&seeder, &torrent);
+    wire.serve(&torrent, |served| served == 20);
+    let mut safe = BTreeSet::new();
+    while safe.len() < 5 {
+        let line = peer.wait_for(" ok (");
+        let (_, after) = line.split_once("piece ").unwrap();
+        safe.insert(after.split(' ').next().unwrap().parse::<u32>().unwrap());
+    }
+    peer.kill();
+    drop(wire);
+    assert!(host.shareable().join("killed.bin.part").exists());
+
+    let mut peer = host.start(&["--peer", &known, "--exit-when-complete"]);
+    let asked = seed_from(&seeder, &torrent).serve(&torrent, |_| false);
+    assert_eq!(peer.wait_exit().code(), Some(0), "{:#?}", peer.said(""));
+    torrent.expect_content(&host.shareable());
+    let again = asked.iter().filter(|a| safe.contains(&a.index)).count();
+    assert_eq!(again, 0, "{safe:?} were there, {asked:?} was asked for");
+    assert!(asked.len() < torrent.content.len() / BLOCK - 2 * 5 + 1);
+}
+
+/// A seeder's side of the next connection, up to where it serves.
+fn seed_from(listener: &TcpListener, torrent: &Torrent) -> Wire {
+    let (mut wire, _) = Wire::accept(listener);
+    wire.expect_handshake(torrent);
+    wire.send(&handshake(PLAIN, torrent.info_hash, name()));
+    wire.send(&message(wire::BITFIELD, &torrent.full_bitfield()));
+    wire.send(&message(wire::UNCHOKE, &[]));
+    wire
+}
+
+#[test]
+fn any_stdin_will_do() {
+    let torrent = Torrent::single("stdin.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    let script = |redirect: &str| {
+        let mut command = Command::new("sh");
+        command.current_dir(host.folder()).args(["-c", &format!("exec \"$0\" \"$@\" {redirect}")]);
+        command.arg(program()).args(host.arguments());
+        Peer::spawn(&mut command)
+    };
+    // epoll refuses the first two; the third is a descriptor that something else may get.
+    for redirect in ["</dev/null", "<torrents/stdin.bin.torrent", "<&-"] {
+        let mut peer = script(redirect);
+        peer.wait_for("-> seeder");
+        Wire::join(host.addr, address(), &torrent, PLAIN);
+        assert_eq!(peer.stop(), Some(0), "{redirect}");
+    }
+}
+
+#[test]
+fn a_closed_stderr_does_not_end_it() {
+    let torrent = Torrent::single("mute.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    let log = host.folder().join("log.txt");
+    let mut child = Command::new(program())
+        .current_dir(host.folder())
+        .args(host.arguments())
+        .args(["--log-file", "log.txt"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stderr.take());
+    let deadline = std::time::Instant::now() + crate::process::LIMIT;
+    while !fs::read_to_string(&log).unwrap_or_default().contains("-> seeder") {
+        assert!(std::time::Instant::now() < deadline && child.try_wait().unwrap().is_none());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    Wire::join(host.addr, address(), &torrent, PLAIN);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn without_descriptors_it_waits_and_does_not_spin() {
+    let torrent = Torrent::single("full.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    let mut command = Command::new("sh");
+    command.current_dir(host.folder()).args(["-c", "ulimit -n 32; exec \"$0\" \"$@\""]);
+    let mut peer = Peer::spawn(command.arg(program()).args(host.arguments()));
+    peer.wait_for("-> seeder");
+    let ip = address();
+    let crowd: Vec<Wire> = (0..40).map(|_| Wire::connect(host.addr, ip)).collect();
+    peer.wait_for("cannot accept");
+    let before = cpu_ticks(peer.pid());
+    // It says so again with each try; between two tries it rests.
+    (0..4).for_each(|_| drop(peer.wait_for("cannot accept")));
+    let ticks = cpu_ticks(peer.pid()) - before;
+    assert!(ticks < 50, "{ticks} hundredths of a second of CPU in 2 s of rest");
+    // When the crowd has gone, the next one is served.
+    drop(crowd);
+    Wire::join(host.addr, address(), &torrent, PLAIN);
+    assert_eq!(peer.stop(), Some(0));
+}
+
+/// User and system time of a process, in hundredths of a second.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit_once(')').unwrap().1;
+    after_name.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_file_of_the_same_name_is_set_aside_and_never_destroyed() {
+    let torrent = Torrent::single("mine.txt", 4 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let mine = vec![b'm'; 4 * PIECE];
+    fs::write(host.shareable().join("mine.txt"), &mine).unwrap();
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known, "--exit-when-complete"]);
+    seed_from(&seeder, &torrent).serve(&torrent, |_| false);
+    assert_eq!(peer.wait_exit().code(), Some(0), "{:#?}", peer.said(""));
+    torrent.expect_content(&host.shareable());
+    assert_eq!(fs::read(host.shareable().join("mine.txt.before")).unwrap(), mine);
+}
+
+#[test]
+fn good_pieces_of_a_damaged_file_are_kept() {
+    let torrent = Torrent::single("adopted.bin", 8 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let mut damaged = torrent.content.clone();
+    damaged[3 * PIECE + 7] ^= 1;
+    fs::write(host.shareable().join("adopted.bin"), &damaged).unwrap();
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known, "--exit-when-complete"]);
+    let asked = seed_from(&seeder, &torrent).serve(&torrent, |_| false);
+    assert_eq!(peer.wait_exit().code(), Some(0), "{:#?}", peer.said(""));
+    torrent.expect_content(&host.shareable());
+    let pieces: BTreeSet<u32> = asked.iter().map(|a| a.index).collect();
+    assert_eq!(pieces, BTreeSet::from([3]));
+    assert_eq!(peer.said("7 of 8 pieces are good, fetching the rest").len(), 1);
+}
+
+#[test]
+fn usr1_tells_the_status_and_hup_looks_again() {
+    let torrent = Torrent::single("signal.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    let mut peer = host.seed();
+    peer.signal("USR1");
+    peer.wait_for("signal.bin  seeder  100%");
+    peer.signal("HUP");
+    peer.signal("USR1");
+    peer.wait_for("signal.bin  seeder  100%");
+    assert_eq!(peer.stop(), Some(0));
+}

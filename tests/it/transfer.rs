@@ -1,0 +1,114 @@
+//! Two peers of ours: everything from .torrent to identical bytes.
+
+use crate::process::{Host, Peer};
+use crate::torrent::Torrent;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::process::Stdio;
+
+/// A `get` on `host` from a peer at `from`.
+fn get(host: &Host, torrent: &Torrent, from: SocketAddr) -> Peer {
+    let file = format!("torrents/{}.torrent", torrent.name);
+    let from = from.to_string();
+    let arguments = ["get", &file, "--peer", &from, "--output", "downloads"];
+    Peer::spawn(host.command().args(arguments).args(host.arguments()))
+}
+
+#[test]
+fn get_brings_identical_bytes_and_ends_with_0() {
+    let files = [("a/b/c/d/e.bin", 300_000), ("empty", 0), ("f", 1), ("g/h", 100_001)];
+    let torrent = Torrent::of("lab", 32 * 1024, &files, None);
+    let seeder = Host::with_content(&torrent);
+    let mut seeding = seeder.seed();
+    let other = Host::with_torrent(&torrent);
+    let mut getting = get(&other, &torrent, seeder.addr);
+    let status = getting.wait_exit();
+    assert_eq!(status.code(), Some(0), "{:#?}", getting.said(""));
+    torrent.expect_content(&other.folder().join("downloads"));
+    let seeder_lines = getting.said("-> seeder");
+    assert_eq!(seeder_lines.len(), 1, "one line for one change: {seeder_lines:?}");
+    // Nobody has lost or fetched anything twice.
+    assert_eq!(getting.said("does not match").len(), 0);
+    assert_eq!(seeding.stop(), Some(0));
+}
+
+#[test]
+fn the_announce_alone_brings_two_peers_to_the_first() {
+    let first = Host::new();
+    let torrent = Torrent::announced("age.txt", 500_000, &first.addr.to_string());
+    first.add(&torrent);
+    torrent.write_content(&first.shareable());
+    let mut tracking = first.start(&[]);
+    tracking.wait_for("we are the tracker");
+
+    let others = [Host::with_torrent(&torrent), Host::with_torrent(&torrent)];
+    let mut fetching: Vec<Peer> =
+        others.iter().map(|host| host.start(&["--exit-when-complete"])).collect();
+    for (host, peer) in others.iter().zip(&mut fetching) {
+        let status = peer.wait_exit();
+        assert_eq!(status.code(), Some(0), "{:#?}", peer.said(""));
+        torrent.expect_content(&host.shareable());
+    }
+    assert_eq!(tracking.stop(), Some(0));
+    for host in &others {
+        let told = tracking.said(&format!("{} announces: completed", host.addr));
+        assert_eq!(told.len(), 1, "completed is said exactly once");
+    }
+}
+
+#[test]
+fn the_command_that_is_printed_works_as_printed() {
+    let torrent = Torrent::single("sample.bin", 200_000);
+    let seeder = Host::with_content(&torrent);
+    // As a student would start it, but for the address.
+    let (ip, port) = (seeder.addr.ip().to_string(), seeder.addr.port().to_string());
+    let mut peer =
+        Peer::spawn(seeder.command().args(["--bind", &ip, "--listen", &port, "--max-conns", "3"]));
+    let line = peer.wait_for("to get it in a second terminal: ");
+    peer.wait_for("-> seeder");
+    let (_, command) = line.split_once("terminal: ").unwrap();
+    let done = std::process::Command::new("sh")
+        .args(["-c", command])
+        .current_dir(seeder.folder())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{command}: {done:?}");
+    torrent.expect_content(&seeder.folder().join("downloads"));
+}
+
+#[test]
+fn a_torrent_added_and_removed_while_running() {
+    let (one, two) = (Torrent::single("one.bin", 70_000), Torrent::single("two.bin", 70_000));
+    let host = Host::with_content(&one);
+    let mut peer = host.seed();
+    two.write_content(&host.shareable());
+    host.add(&two);
+    peer.wait_for("two.bin: checking -> seeder");
+    std::fs::write(host.torrents().join("bad.torrent"), "no").unwrap();
+    peer.wait_for("bad.torrent: refused");
+    std::fs::remove_file(host.torrents().join("one.bin.torrent")).unwrap();
+    peer.wait_for("one.bin.torrent: removed");
+    assert_eq!(peer.said("bad.torrent").len(), 1, "said once");
+    assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn ipv6_works_alike() {
+    let ip = IpAddr::from(Ipv6Addr::LOCALHOST);
+    if TcpListener::bind((ip, 0)).is_err() {
+        return crate::process::skip("ipv6_works_alike", "this host has no [::1]");
+    }
+    let torrent = Torrent::single("six.bin", 300_000);
+    let seeder = Host::at(ip);
+    seeder.add(&torrent);
+    torrent.write_content(&seeder.shareable());
+    let mut seeding = seeder.seed();
+    let other = Host::at(ip);
+    other.add(&torrent);
+    let mut getting = get(&other, &torrent, seeder.addr);
+    assert_eq!(getting.wait_exit().code(), Some(0), "{:#?}", getting.said(""));
+    torrent.expect_content(&other.folder().join("downloads"));
+    let connected = getting.said("connected to [::1]:");
+    assert!(!connected.is_empty());
+    assert_eq!(seeding.stop(), Some(0));
+}

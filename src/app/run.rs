@@ -4,7 +4,7 @@ use super::cli::{Network, Run};
 use super::logging;
 use super::progress::Progress;
 use super::Failure;
-use crate::proto::output::Event;
+use crate::proto::output::{Event, Status};
 use crate::proto::peer::Config;
 use crate::reactor::contents::Places;
 use crate::reactor::engine::{Options, Reactor};
@@ -150,7 +150,10 @@ impl Session {
                 self.progress.show(&reports);
             }
         }
-        let complete = self.reports().iter().all(|report| report.have == report.length);
+        let complete = self
+            .reports()
+            .iter()
+            .all(|report| report.have == report.length && report.status != Status::Metadata);
         let unfinished = self.network.exit_when_complete && !complete;
         Ok(if unfinished { 7 } else { 0 })
     }

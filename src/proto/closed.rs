@@ -66,6 +66,8 @@ pub enum Misbehaved {
     BadExtendedHandshake,
     /// BEP 9, 11, 54: the payload of an extension message has not its form.
     BadExtendedMessage,
+    /// BEP 9: a piece of metadata that has not the size it must have.
+    BadMetadata,
     /// BEP 11: told of peers again and again, far faster than allowed.
     PexFlood,
 }
@@ -133,6 +135,7 @@ impl fmt::Display for Misbehaved {
             Self::RequestTooLong => "asked for more than 128 KiB at once",
             Self::BadExtendedHandshake => "sent an extension handshake that is not a dictionary",
             Self::BadExtendedMessage => "sent an extension message that has not its form",
+            Self::BadMetadata => "sent a piece of metadata of the wrong size",
             Self::PexFlood => "tells of peers far too often",
         })
     }

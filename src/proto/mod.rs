@@ -11,6 +11,7 @@ pub mod contacts;
 pub mod dht;
 pub mod incoming;
 pub mod lsd;
+pub mod metadata;
 pub mod outgoing;
 pub mod output;
 pub mod peer;

@@ -6,6 +6,7 @@ use crate::wire::address::HostPort;
 use crate::wire::http::Response;
 use core::fmt;
 use core::net::SocketAddr;
+use std::sync::Arc;
 
 /// Something for the reactor to do. Drain after every input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,9 @@ pub enum Action {
     },
     /// Every piece is verified: give the content its final name.
     Finish(SwarmId),
+    /// A magnet link's metadata is complete and verified; answer with `handle_metadata` or
+    /// `handle_metadata_refused`.
+    Metadata(SwarmId, Arc<[u8]>),
     /// Find the addresses of a host; answer with `handle_resolved`.
     Resolve(HostPort, Asker),
     /// This connection has something to send.
@@ -105,6 +109,8 @@ pub enum Status {
     Failed,
     /// Missing a piece that no connected peer has.
     Leech,
+    /// Only its magnet link is known: fetching the metadata.
+    Metadata,
     /// The user has stopped it for a while.
     Paused,
     /// Missing pieces that connected peers have.
@@ -121,6 +127,7 @@ impl fmt::Display for Status {
             Self::Checking => "checking",
             Self::Failed => "failed",
             Self::Leech => "leech",
+            Self::Metadata => "metadata",
             Self::Paused => "paused",
             Self::Peer => "peer",
             Self::Seeder => "seeder",

@@ -1,6 +1,7 @@
 //! One end of a conversation in the peer wire protocol: what both ends have said (BEP 3).
 
 use super::incoming::Incoming;
+use super::peer::metadata::Early;
 use super::pex::Exchange;
 use super::tracker::End;
 use crate::units::bitfield::Bitfield;
@@ -47,6 +48,12 @@ pub struct Peering {
     pub ids: Ids,
     /// What was said about the other peers, if it takes part in that.
     pub exchange: Option<Box<Exchange>>,
+    /// Bytes of the metadata, if it has it (BEP 9).
+    pub metadata_size: Option<u32>,
+    /// Pieces of the metadata that it has asked for.
+    pub metadata_owed: VecDeque<u32>,
+    /// What it has, as it said it before we knew how many pieces there are.
+    pub early: Option<Early>,
     /// Port on which it listens (BEP 10 `p`).
     pub listen_port: Option<u16>,
     /// Requests it is willing to queue.
@@ -96,6 +103,9 @@ impl Peering {
             client: None,
             ids: Ids::default(),
             exchange: None,
+            metadata_size: None,
+            metadata_owed: VecDeque::new(),
+            early: None,
             listen_port: None,
             reqq: REQQ_UNSAID,
             requests: VecDeque::new(),

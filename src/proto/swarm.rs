@@ -4,14 +4,17 @@ use super::announcer::{Announcer, Stats};
 use super::blame::{Blame, Source};
 use super::broadcast::Bulletin;
 use super::contacts::Contacts;
+use super::metadata::Fetch;
 use super::output::Status;
 use super::picker::Picker;
 use super::repeats::Repeats;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::{Geometry, PieceIndex};
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
+use crate::units::limits::BLOCK_BYTES;
 use crate::units::rate::Rate;
 use core::net::SocketAddr;
+use std::sync::Arc;
 
 /// What the core must know of a torrent to join its swarm.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Torrent {
     pub announce: Option<String>,
     /// `announce-list` (BEP 12).
     pub announce_list: Vec<Vec<String>>,
+    /// The raw `info`, for who asks by BEP 9; empty where it is not to be had.
+    pub info: Arc<[u8]>,
 }
 
 /// Where a torrent goes on from.
@@ -52,6 +57,8 @@ pub struct Start {
 pub(super) enum Stage {
     /// Pieces on disk are being verified.
     Checking,
+    /// Only the info-hash is known (BEP 9): no pieces, no content.
+    Metadata,
     /// Missing pieces.
     Downloading,
     /// All there.
@@ -86,6 +93,8 @@ pub struct Swarm {
     pub(super) optimistic: Option<ConnId>,
     pub(super) rounds: u32,
     pub(super) bulletin: Bulletin,
+    /// In [`Stage::Metadata`].
+    pub(super) fetch: Option<Box<Fetch>>,
 }
 
 /// What people are told of a swarm.
@@ -142,6 +151,10 @@ impl Swarm {
     /// Bytes still missing (BEP 3 `left`).
     #[must_use]
     pub fn left(&self) -> u64 {
+        if self.stage == Stage::Metadata {
+            // Not known; but whoever says 0 is a seeder, and is told of no others.
+            return u64::from(BLOCK_BYTES);
+        }
         self.torrent.geometry.length() - self.have_bytes()
     }
 

@@ -108,6 +108,13 @@ impl TorrentsFolder {
         self.unsettled
     }
 
+    /// Somebody has put this torrent here, and knows it: it will not be told as new.
+    pub fn adopt(&mut self, path: &Path, bytes: &[u8]) {
+        let stamp = fs::metadata(path).map_or((0, 0), |about| (about.len(), mtime_ns(&about)));
+        let added = Some(crate::wire::digest::sha1(bytes));
+        self.known.insert(path.to_owned(), Known { stamp, settled: true, added });
+    }
+
     /// Looks at the folder and says what has changed since the last look.
     pub fn scan(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -145,7 +152,8 @@ impl TorrentsFolder {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let (name, path) = (entry.file_name(), entry.path());
-            let torrent = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("torrent"));
+            let ends = |ending| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+            let torrent = ends("torrent") || ends("magnet");
             if torrent && !name.as_bytes().starts_with(b".") {
                 paths.insert(path);
             }

@@ -12,6 +12,9 @@ pub const PIECE_BYTES_MAX: u32 = 512 * 1024 * 1024;
 pub const PIECES_MAX: u32 = 1 << 21;
 /// Bytes of the largest .torrent file read.
 pub const TORRENT_BYTES_MAX: u64 = 10 * 1024 * 1024;
+/// Bytes of the largest metadata fetched for a magnet link, so that its .torrent with trackers can
+/// be read again.
+pub const METADATA_BYTES_MAX: u32 = 9 * 1024 * 1024;
 /// Bytes of the largest message that is not a block or a bitfield: extension handshakes.
 pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024;
 /// Requests of one remote end that we keep queued (the `reqq` of BEP 10).
@@ -103,6 +106,7 @@ pub const REDIAL_OTHER_MAX: Duration = Duration::from_secs(300);
 /// Dials of an address nobody vouched for before it is forgotten.
 pub const REDIAL_OTHER_TRIES: u32 = 6;
 
+const _: () = assert!((METADATA_BYTES_MAX as u64) < TORRENT_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES <= REQUEST_BYTES_MAX);
 const _: () = assert!(REQUESTS_OUT_START <= REQUESTS_OUT_MAX);
 const _: () = assert!(BLOCKS_A_CALL * (BLOCK_BYTES as usize) <= TURN_BYTES_MAX);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bendy::encoding::{Encoder, Error};
 
 use super::bencode::Value;
+use super::magnet::Magnet;
 use super::metainfo::text::escape_cut;
 use super::metainfo::{self, Metainfo, MetainfoError};
 use crate::units::limits::PIECE_BYTES_MAX;
@@ -196,22 +197,59 @@ pub fn set_announce(torrent: &[u8], announces: &[String]) -> Result<Vec<u8>, Cre
     if had_list || announces.len() > 1 {
         entries.insert(b"announce-list", &list);
     }
-    // By hand and not with bendy, which would refuse an `info` with keys out of order.
-    let mut bytes = Vec::with_capacity(torrent.len() + announce.len() + list.len());
-    bytes.push(b'd');
-    for (key, raw) in entries {
-        bytes.extend(key.len().to_string().as_bytes());
-        bytes.push(b':');
-        bytes.extend(key);
-        bytes.extend(raw);
-    }
-    bytes.push(b'e');
+    let bytes = dictionary(&entries);
 
     let after = Metainfo::parse(&bytes)?;
     if after.info_hash != before.info_hash || after.raw_info() != before.raw_info() {
         return Err(CreateError::NotWritten);
     }
     Ok(bytes)
+}
+
+/// The .torrent of a magnet link whose `info` has been fetched: the link's trackers and web seeds
+/// stand beside it.
+///
+/// # Errors
+/// [`CreateError`] if this peer would refuse the torrent.
+pub fn from_magnet(magnet: &Magnet, info: &[u8]) -> Result<Vec<u8>, CreateError> {
+    let encode = |emit: &dyn Fn(&mut Encoder) -> Result<(), Error>| {
+        let mut encoder = Encoder::new();
+        emit(&mut encoder)?;
+        encoder.get_output()
+    };
+    let (announce, list) = (magnet.trackers.first(), magnet.announce_list());
+    let announce = announce.map(|first| encode(&|e| e.emit_str(first))).transpose()?;
+    let list = encode(&|e| e.emit_list(|e| list.iter().try_for_each(|tier| e.emit(tier))))?;
+    let seeds = encode(&|e| e.emit(&magnet.web_seeds))?;
+    let mut entries: BTreeMap<&[u8], &[u8]> = BTreeMap::from([(&b"info"[..], info)]);
+    if let Some(announce) = &announce {
+        entries.insert(b"announce", announce);
+    }
+    if magnet.trackers.len() > 1 {
+        entries.insert(b"announce-list", &list);
+    }
+    if !magnet.web_seeds.is_empty() {
+        entries.insert(b"url-list", &seeds);
+    }
+    let bytes = dictionary(&entries);
+    let metainfo = Metainfo::parse(&bytes)?;
+    match metainfo.info_hash == magnet.info_hash && metainfo.raw_info()[..] == *info {
+        true => Ok(bytes),
+        false => Err(CreateError::NotWritten),
+    }
+}
+
+/// By hand and not with bendy, which would refuse an `info` with keys out of order.
+fn dictionary(entries: &BTreeMap<&[u8], &[u8]>) -> Vec<u8> {
+    let mut bytes = vec![b'd'];
+    for (key, raw) in entries {
+        bytes.extend(key.len().to_string().as_bytes());
+        bytes.push(b':');
+        bytes.extend(*key);
+        bytes.extend(*raw);
+    }
+    bytes.push(b'e');
+    bytes
 }
 
 /// Whether addresses can stand in a torrent; not whether a tracker answers there.

@@ -112,6 +112,15 @@ impl Magnet {
         Ok(magnet)
     }
 
+    /// The trackers as a .torrent has them (BEP 12): each a tier, where there are several.
+    #[must_use]
+    pub fn announce_list(&self) -> Vec<Vec<String>> {
+        match &self.trackers[..] {
+            [] | [_] => Vec::new(),
+            trackers => trackers.iter().map(|tracker| vec![tracker.clone()]).collect(),
+        }
+    }
+
     /// What to call the torrent until its own name is known; safe to print.
     #[must_use]
     pub fn shown_name(&self) -> String {

@@ -6,6 +6,7 @@ use reactor_peer::units::id::SwarmId;
 use reactor_peer::units::rng::Rng;
 use reactor_peer::wire::digest::sha1;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// The content as it should be.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub struct Truth {
     pub bytes: Vec<u8>,
     pub hashes: Vec<[u8; 20]>,
     pub geometry: Geometry,
+    /// Stands for the `info` dictionary: the core does not look into it.
+    pub info: Arc<[u8]>,
 }
 
 impl Truth {
@@ -21,7 +24,9 @@ impl Truth {
         rng.fill(&mut bytes);
         let geometry = Geometry::new(length as u64, piece_length).unwrap();
         let hashes = bytes.chunks(piece_length as usize).map(sha1).collect();
-        Self { bytes, hashes, geometry }
+        let mut info = vec![0; 1 + rng.index(100_000)];
+        rng.fill(&mut info);
+        Self { bytes, hashes, geometry, info: info.into() }
     }
 }
 

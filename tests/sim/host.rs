@@ -29,6 +29,8 @@ pub struct Host {
     pub to_send: VecDeque<ConnId>,
     pub timer_at: Option<u64>,
     pub poisons: bool,
+    /// It starts with the magnet link only.
+    pub magnet: bool,
     /// The one other host it is told of where there is no tracker.
     pub friend: Option<SocketAddr>,
     second: u64,
@@ -51,6 +53,7 @@ impl Host {
             to_send: VecDeque::new(),
             timer_at: None,
             poisons: false,
+            magnet: false,
             friend: None,
             second: 0,
             timers: 0,

@@ -14,10 +14,13 @@ use reactor_peer::units::id::{ConnId, InfoHash, PeerId};
 use reactor_peer::units::rng::Rng;
 use reactor_peer::units::time::{Duration, Instant};
 use reactor_peer::wire::address::Host as Name;
+use reactor_peer::wire::digest::sha1;
+use reactor_peer::wire::magnet::Magnet;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Virtual time that a swarm may take after the last fault.
 const FINISH_WITHIN: u64 = 900_000_000;
@@ -70,6 +73,7 @@ impl World {
                 }
             }
             host.poisons = plan.poisoner == Some(i);
+            host.magnet = plan.gossip && i >= plan.seeders && rng.below(2) == 0;
             // Any of those before: so all hang together, and nobody is in the middle.
             host.friend = (i > 0).then(|| addrs[rng.index(i)]);
         }
@@ -268,6 +272,7 @@ impl World {
                     peer.handle_resolved(now, &name, &asker, answer);
                 }
             }
+            Action::Metadata(_, info) => self.metadata(host, &info),
             Action::Send(conn) => self.hosts[host].to_send.push_back(conn),
             Action::SendDatagram { via, to, bytes } => self.send_datagram(host, via, to, bytes),
             Action::Verify(_, piece) => {
@@ -548,15 +553,41 @@ impl World {
             own_addresses: vec![h.ip],
             accept_torrents: false,
         };
-        let geometry = self.truth.geometry;
-        let torrent = Torrent {
-            info_hash: InfoHash([7; 20]),
+        log::speaker(self.now, host);
+        let mut peer = Peer::new(config, self.rng.next_u64(), now);
+        if self.hosts[host].magnet {
+            let hash = InfoHash(sha1(&self.truth.info));
+            let magnet = Magnet::parse(&format!("magnet:?xt=urn:btih:{hash}")).unwrap();
+            self.hosts[host].swarm = peer.add_magnet(now, &magnet).expect("the only swarm");
+        } else {
+            let (torrent, start) = (self.torrent(), self.start_of(host));
+            self.hosts[host].swarm = peer.add_swarm(now, torrent, start).expect("the only swarm");
+        }
+        let h = &mut self.hosts[host];
+        if let Some(friend) = h.friend.filter(|_| self.plan.gossip) {
+            peer.handle_named(now, friend.into());
+        }
+        h.peer = Some(peer);
+        h.incarnation += 1;
+        h.timer_at = None;
+        self.drain(host);
+    }
+
+    fn torrent(&self) -> Torrent {
+        Torrent {
+            info_hash: InfoHash(sha1(&self.truth.info)),
             name: "content".into(),
-            geometry,
+            geometry: self.truth.geometry,
             private: false,
             announce: (!self.plan.gossip).then(|| "http://10.0.0.1:5000/announce".into()),
             announce_list: Vec::new(),
-        };
+            info: Arc::clone(&self.truth.info),
+        }
+    }
+
+    /// From what its last run has saved.
+    fn start_of(&mut self, host: usize) -> Start {
+        let (geometry, h) = (self.truth.geometry, &mut self.hosts[host]);
         let saved = h.saved.take();
         let mut have = Bitfield::new(geometry.piece_count());
         for (piece, &verified) in (0u32..).zip(&h.disk.verified) {
@@ -568,24 +599,27 @@ impl World {
         for (piece, verified) in (0u32..).zip(&mut h.disk.verified) {
             *verified = have.get(piece);
         }
-        let start = Start {
+        Start {
             have,
             partials: saved.as_ref().map(|s| s.partials.clone()).unwrap_or_default(),
             uploaded: saved.as_ref().map_or(0, |s| s.uploaded),
             downloaded: saved.as_ref().map_or(0, |s| s.downloaded),
             contacts: saved.map(|s| s.contacts).unwrap_or_default(),
             checking: false,
-        };
-        log::speaker(self.now, host);
-        let mut peer = Peer::new(config, self.rng.next_u64(), now);
-        h.swarm = peer.add_swarm(now, torrent, start).expect("the only swarm");
-        if let Some(friend) = h.friend.filter(|_| self.plan.gossip) {
-            peer.handle_named(now, friend.into());
         }
-        h.peer = Some(peer);
-        h.incarnation += 1;
-        h.timer_at = None;
-        self.drain(host);
+    }
+
+    /// The metadata of a magnet link has come: from now on this host has the torrent.
+    fn metadata(&mut self, host: usize, info: &[u8]) {
+        assert_eq!(info, &self.truth.info[..], "#{host} takes other metadata");
+        let (now, torrent, start) =
+            (Instant::from_micros(self.now), self.torrent(), self.start_of(host));
+        let h = &mut self.hosts[host];
+        h.magnet = false;
+        if let Some(peer) = &mut h.peer {
+            peer.handle_metadata(now, h.swarm, torrent, start);
+            peer.handle_check_done(now, h.swarm);
+        }
     }
 
     /// The process is gone, at once.

@@ -6,6 +6,7 @@ use crate::proto::connection::{Phase, Purpose};
 use crate::proto::contacts::Ending;
 use crate::proto::output::Action;
 use crate::proto::peering::Peering;
+use crate::proto::swarm::Stage;
 use crate::proto::tracker::End;
 use crate::units::id::ConnId;
 use crate::units::time::Instant;
@@ -18,7 +19,7 @@ impl Peer {
         let why = match (&conn.phase, error) {
             (Ok(Phase::Peering(p)), _) if p.is_seeder() => {
                 let swarm = p.swarm;
-                let ours = self.swarms.get(&swarm).is_some_and(|s| s.picker.is_complete());
+                let ours = self.swarms.get(&swarm).is_some_and(|s| s.stage == Stage::Complete);
                 if ours {
                     Closed::BothSeeders
                 } else {
@@ -149,6 +150,7 @@ impl Peer {
             swarm.picker.give_back(block);
         }
         swarm.picker.disown(id);
+        swarm.fetch.iter_mut().for_each(|fetch| fetch.gone(id));
         let (swarm_id, info_hash) = (swarm.id, swarm.torrent.info_hash);
         // The other end may have dropped one of two connections to us: then it is still there.
         let members = swarm.members.iter();

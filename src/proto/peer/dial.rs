@@ -206,7 +206,7 @@ impl Peer {
     fn dials(&self, swarm: &Swarm) -> Option<bool> {
         match swarm.stage {
             _ if swarm.paused => None,
-            Stage::Downloading => Some(false),
+            Stage::Downloading | Stage::Metadata => Some(false),
             Stage::Complete => Some(!self.config.seed_dials),
             Stage::Checking | Stage::Failed => None,
         }

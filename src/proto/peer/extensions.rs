@@ -3,7 +3,7 @@
 use super::Peer;
 use crate::proto::closed::{Closed, Misbehaved};
 use crate::proto::pex::Exchange;
-use crate::proto::swarm::Swarm;
+use crate::proto::swarm::{Stage, Swarm};
 use crate::units::id::ConnId;
 use crate::units::limits::REQUESTS_IN_MAX;
 use crate::units::time::Instant;
@@ -19,10 +19,10 @@ impl Peer {
         let (port, pex) = (self.config.listen_port, self.config.pex);
         let hello = self.with_peering(id, |_, swarm, _, remote| extended::Handshake {
             ids: Ids::ours(|extension| offers(pex, swarm, extension)),
-            metadata_size: None,
+            metadata_size: metadata_size(swarm),
             listen_port: Some(port),
             reqq: Some(REQUESTS_IN_MAX as u32),
-            upload_only: swarm.picker.is_complete(),
+            upload_only: swarm.stage == Stage::Complete,
             your_ip: Some(remote.ip()),
             client: Some(extended::CLIENT.into()),
         });
@@ -61,6 +61,7 @@ impl Peer {
             self.with_peering(id, |peering, swarm, _, remote| {
                 peering.listen_port = hello.listen_port.or(peering.listen_port);
                 peering.upload_only = hello.upload_only;
+                peering.metadata_size = hello.metadata_size.or(peering.metadata_size);
                 if let Some(reqq) = hello.reqq {
                     peering.reqq = (reqq as usize).max(1);
                 }
@@ -97,6 +98,7 @@ impl Peer {
             self.tell_whole_list(id);
         }
         self.exchange_now(now, id);
+        self.fetch_metadata(now, swarm);
         self.part_if_useless(now, id);
         Ok(())
     }
@@ -119,7 +121,7 @@ impl Peer {
         match extension {
             Extension::DontHave => self.has_not(now, id, payload),
             Extension::RpPeers => self.peers_told(now, id, payload),
-            Extension::Metadata => Ok(()),
+            Extension::Metadata => self.metadata_message(now, id, payload),
             Extension::Pex => self.pex_told(now, id, payload),
         }
     }
@@ -160,6 +162,12 @@ pub(super) fn offers(pex: bool, swarm: &Swarm, extension: Extension) -> bool {
     match extension {
         Extension::DontHave => true,
         Extension::RpPeers | Extension::Pex => pex && !swarm.torrent.private,
-        Extension::Metadata => false,
+        Extension::Metadata => !swarm.torrent.private,
     }
+}
+
+/// BEP 9: bytes of the metadata, if it is to be had from us.
+fn metadata_size(swarm: &Swarm) -> Option<u32> {
+    let size = u32::try_from(swarm.torrent.info.len()).ok();
+    size.filter(|&size| size > 0 && !swarm.torrent.private)
 }

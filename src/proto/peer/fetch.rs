@@ -317,6 +317,7 @@ mod tests {
                 private: false,
                 announce: None,
                 announce_list: Vec::new(),
+                info: Default::default(),
             };
             let have = if has_it { Bitfield::full(2) } else { Bitfield::new(2) };
             let start = Start {

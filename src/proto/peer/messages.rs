@@ -57,6 +57,12 @@ impl Peer {
         if is_fast && !peering.fast {
             return Err(Misbehaved::FastNotNegotiated.into());
         }
+        if self.said_early(id, message)? {
+            return Ok(());
+        }
+        let Some(peering) = self.connection(id).and_then(|c| c.peering_mut()) else {
+            return Ok(());
+        };
         match *message {
             Message::Choke => self.choked(now, id),
             Message::Unchoke => {

@@ -15,6 +15,7 @@ mod fetch;
 pub mod listing;
 mod local;
 mod messages;
+pub mod metadata;
 mod pause;
 mod receive;
 pub mod swarms;
@@ -256,11 +257,14 @@ impl Peer {
             }
         }
         if !conn.outgoing.is_empty() {
-            return;
+            return self.send_metadata(id);
         }
         match conn.phase {
             Ok(Phase::Answering { .. }) => self.close(now, id, super::closed::Closed::HttpDone),
-            Ok(Phase::Peering(_)) => self.part_if_useless(now, id),
+            Ok(Phase::Peering(_)) => {
+                self.send_metadata(id);
+                self.part_if_useless(now, id);
+            }
             _ => {}
         }
     }
@@ -282,6 +286,12 @@ impl Peer {
             peers: swarm.members.len(),
         };
         self.swarms.values_mut().map(report).collect()
+    }
+
+    /// The swarm of this torrent.
+    #[must_use]
+    pub fn swarm_of(&self, info_hash: &InfoHash) -> Option<SwarmId> {
+        self.by_hash.get(info_hash).copied()
     }
 
     /// The swarm of this id.

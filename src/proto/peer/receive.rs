@@ -288,7 +288,7 @@ impl Peer {
             let swarm_id = peering.swarm;
             let mut incoming = core::mem::take(&mut peering.incoming);
             let Some(swarm) = self.swarms.get(&swarm_id) else { return Ok(()) };
-            let piece_count = swarm.geometry().piece_count();
+            let piece_count = super::metadata::piece_count(swarm);
             let outcome = match incoming.next(&mut received, piece_count) {
                 Ok(None) => Ok(false),
                 Ok(Some(Item::KeepAlive)) => Ok(true),

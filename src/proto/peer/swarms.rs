@@ -81,6 +81,7 @@ impl Peer {
             optimistic: None,
             rounds: 0,
             bulletin: Bulletin::default(),
+            fetch: None,
         };
         self.tracker.track(info_hash, swarm.left());
         self.by_hash.insert(info_hash, id);
@@ -269,6 +270,7 @@ impl Peer {
         let status = match swarm.stage {
             Stage::Checking => Status::Checking,
             Stage::Failed => Status::Failed,
+            Stage::Metadata => Status::Metadata,
             _ if swarm.paused => Status::Paused,
             Stage::Complete => Status::Seeder,
             Stage::Downloading if swarm.members.is_empty() => Status::Waiting,
@@ -339,7 +341,7 @@ impl Peer {
     }
 
     /// Proven to have sent a bad block: its connections end, and it is not let in again.
-    fn ban(&mut self, now: Instant, id: SwarmId, liar: crate::proto::blame::Source) {
+    pub(super) fn ban(&mut self, now: Instant, id: SwarmId, liar: crate::proto::blame::Source) {
         let Some(swarm) = self.swarms.get_mut(&id) else { return };
         log::warn!("{} sent a bad block and is banned", liar.ip);
         swarm.banned.push(liar);

@@ -41,6 +41,7 @@ impl Peer {
             self.tick_connection(now, id);
         }
         self.exchange_tick(now);
+        self.metadata_tick(now);
         if now >= self.next_round {
             self.next_round = now + CHOKE_ROUND;
             self.keep_listed(now);

@@ -2,6 +2,7 @@
 //! time and does what the core asks for.
 
 mod datagrams;
+mod magnets;
 mod requests;
 mod torrents;
 
@@ -25,6 +26,7 @@ use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{RECEIVE_BYTES, TURN_BYTES_MAX};
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{unmap, Host, HostPort};
+use magnets::Wanted;
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -103,6 +105,8 @@ pub struct Reactor {
     links: Vec<Option<Link>>,
     to_send: VecDeque<ConnId>,
     contents: BTreeMap<SwarmId, Content>,
+    /// Swarms whose metadata is still being fetched.
+    magnets: BTreeMap<SwarmId, Wanted>,
     options: Options,
     folder: Option<TorrentsFolder>,
     scan_at: Option<Instant>,
@@ -162,6 +166,7 @@ impl Reactor {
             links: Vec::new(),
             to_send: VecDeque::new(),
             contents: BTreeMap::new(),
+            magnets: BTreeMap::new(),
             scan_at: folder.is_some().then_some(now),
             folder,
             options,
@@ -501,6 +506,7 @@ impl Reactor {
                     }
                 }
                 Action::Finish(swarm) => self.finish(now, swarm),
+                Action::Metadata(swarm, info) => self.metadata(now, swarm, &info),
                 Action::Resolve(host, asker) => self.resolve(now, host, asker),
                 Action::Send(id) => self.to_send.push_back(id),
                 Action::SendDatagram { via, to, bytes } => self.datagrams.send(via, to, &bytes),

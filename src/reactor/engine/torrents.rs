@@ -1,8 +1,8 @@
 //! The torrents at work: they come and go with the folder, their pieces are hashed in slices,
 //! their content gets its final name, their progress is saved.
 
+use super::magnets::{is_magnet_file, torrent_of};
 use super::{Reactor, FLUSH_PAUSE, SCAN_PAUSE, SETTLE_PAUSE};
-use crate::proto::swarm::Torrent;
 use crate::reactor::contents::{Content, FlushJob, Place};
 use crate::reactor::folders;
 use crate::reactor::hash::Kind;
@@ -30,16 +30,11 @@ impl Reactor {
             let other = folders::shown(&other.source);
             return Err(format!("its content has the same name as that of {other}"));
         }
-        let id = self.peer.next_swarm_id();
+        // The torrent of a magnet link that is being fetched: its swarm goes on.
         let info_hash = metainfo.info_hash;
-        let torrent = Torrent {
-            info_hash: metainfo.info_hash,
-            name: metainfo.name.clone(),
-            geometry: metainfo.geometry,
-            private: metainfo.private,
-            announce: metainfo.announce.clone(),
-            announce_list: metainfo.announce_list.clone(),
-        };
+        let waiting = self.peer.swarm_of(&info_hash).filter(|id| self.magnets.contains_key(id));
+        let id = waiting.unwrap_or_else(|| self.peer.next_swarm_id());
+        let torrent = torrent_of(&metainfo);
         let places = &self.options.places;
         let opened = Content::open(now, id, source, metainfo, places, &mut self.storage);
         let (content, start) = opened.map_err(|error| {
@@ -49,8 +44,13 @@ impl Reactor {
         content.queue_checks(now, id, &start.have, &mut self.hashes);
         let unchecked = content.unchecked;
         self.contents.insert(id, content);
-        let added = self.peer.add_swarm(now, torrent, start);
-        debug_assert_eq!(added, Some(id));
+        if waiting.is_some() {
+            self.forget_magnet(id);
+            self.peer.handle_metadata(now, id, torrent, start);
+        } else {
+            let added = self.peer.add_swarm(now, torrent, start);
+            debug_assert_eq!(added, Some(id));
+        }
         if self.paused.contains(&info_hash) {
             self.peer.pause(now, id);
         }
@@ -177,7 +177,11 @@ impl Reactor {
             match change {
                 Change::Added(path, bytes) => {
                     self.remove_torrent(&path);
-                    if let Err(why) = self.add_torrent(&path, &bytes) {
+                    let added = match is_magnet_file(&path) {
+                        true => self.add_magnet_file(&path, &bytes),
+                        false => self.add_torrent(&path, &bytes).map(drop),
+                    };
+                    if let Err(why) = added {
                         log::error!("{}: refused: {why}", folders::shown(&path));
                     }
                 }
@@ -189,6 +193,7 @@ impl Reactor {
 
     pub(super) fn remove_torrent(&mut self, source: &Path) {
         let now = self.clock.now();
+        self.remove_magnet(source);
         let found = self.contents.iter().find(|(_, c)| c.source == source).map(|(&id, _)| id);
         let Some(swarm) = found else { return };
         self.save(now, swarm);

@@ -19,6 +19,7 @@ use crate::units::id::InfoHash;
 use crate::units::limits::TORRENT_BYTES_MAX;
 use crate::wire::bencode::{self, Dict, Value};
 use crate::wire::digest::sha1;
+use std::sync::Arc;
 
 /// Unknown keys that are kept to be shown.
 const OTHER_MAX: usize = 1000;
@@ -59,7 +60,7 @@ pub struct Metainfo {
     /// All further keys by name, those of `info` after those beside it, with their values as JSON.
     pub other: Vec<(Vec<u8>, String)>,
     /// The bytes of the `info` value.
-    raw_info: Box<[u8]>,
+    raw_info: Arc<[u8]>,
     /// Where the piece hashes begin in `raw_info`; there are 20 bytes for each piece.
     pieces_at: usize,
 }
@@ -128,7 +129,7 @@ impl Metainfo {
     /// The bytes of the `info` value as they stand in the file: what the info-hash is taken over
     /// and what BEP 9 sends.
     #[must_use]
-    pub fn raw_info(&self) -> &[u8] {
+    pub fn raw_info(&self) -> &Arc<[u8]> {
         &self.raw_info
     }
 

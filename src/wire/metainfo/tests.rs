@@ -32,7 +32,7 @@ fn course_fixture_shape() {
     assert_eq!(metainfo.shown_path(&metainfo.files[0]), "age.txt");
     assert!(!metainfo.multi_file && !metainfo.private && metainfo.other.is_empty());
     let info = torrent.find("4:info").unwrap() + 6;
-    assert_eq!(metainfo.raw_info(), &torrent.as_bytes()[info..torrent.len() - 1]);
+    assert_eq!(metainfo.raw_info()[..], torrent.as_bytes()[info..torrent.len() - 1]);
     assert_eq!(metainfo.info_hash, InfoHash(sha1(metainfo.raw_info())));
 }
 

@@ -75,6 +75,7 @@ pub(super) fn torrent(geometry: Geometry) -> Torrent {
         private: false,
         announce: None,
         announce_list: Vec::new(),
+        info: Default::default(),
     }
 }
 

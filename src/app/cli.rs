@@ -384,8 +384,8 @@ with_network! {
         /// folder to put the content in (default: the current one)
         #[argh(option, short = 'o', default = "PathBuf::from(\".\")", arg_name = "DIR")]
         output: PathBuf,
-        /// the .torrent file
-        #[argh(positional, arg_name = "TORRENT")]
+        /// the .torrent file, or a magnet link
+        #[argh(positional, arg_name = "TORRENT|MAGNET")]
         torrent: String,
     }
 }
@@ -400,8 +400,8 @@ struct ShowArgs {
     /// also the SHA-1 of the piece with this index; the first is 0
     #[argh(option, from_str_fn(index), arg_name = "N")]
     piece: Option<u32>,
-    /// the .torrent file
-    #[argh(positional, arg_name = "FILE")]
+    /// the .torrent file, or a magnet link
+    #[argh(positional, arg_name = "FILE|MAGNET")]
     file: PathBuf,
 }
 

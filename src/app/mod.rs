@@ -16,6 +16,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::units::limits::TORRENT_BYTES_MAX;
+use crate::wire::magnet::Magnet;
 
 /// Exit code: what was asked for is done.
 pub const DONE: u8 = 0;
@@ -74,8 +75,8 @@ impl From<io::Error> for Failure {
 pub fn read_torrent(path: &Path) -> Result<Vec<u8>, Failure> {
     let refused =
         |what: &dyn fmt::Display| Failure::Refused(format!("{}: {what}", text::path(path)));
-    if path.as_os_str().as_encoded_bytes().starts_with(b"magnet:") {
-        return Err(refused(&"magnet links are not supported yet"));
+    if path.to_str().is_some_and(Magnet::is_magnet) {
+        return Err(refused(&"a .torrent file is needed here, not a magnet link"));
     }
     let mut bytes = Vec::new();
     File::open(path)

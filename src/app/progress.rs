@@ -86,6 +86,9 @@ impl Progress {
 #[must_use]
 pub fn line(report: &Report) -> String {
     let Report { name, status, have, length, down_rate, up_rate, peers, .. } = report;
+    if *status == Status::Metadata {
+        return format!("{name}  {status}  peers {peers}");
+    }
     let eta = match length.saturating_sub(*have).checked_div(*down_rate) {
         Some(seconds) if have < length => format!("  eta {}", span(seconds)),
         _ => String::new(),
@@ -134,7 +137,9 @@ fn foot(reports: &[Report]) -> String {
     order.sort_by_key(|r| (r.have == r.length, core::cmp::Reverse(r.down_rate + r.up_rate)));
     let mut text = String::new();
     for report in order.iter().take(BARS_MAX) {
+        let known = report.status != Status::Metadata;
         let filled = percent(report.have, report.length) as usize * BAR_CELLS / 100;
+        let filled = if known { filled } else { 0 };
         let bar: String = (0..BAR_CELLS).map(|i| if i < filled { '#' } else { '.' }).collect();
         let line: String = format!("[{bar}] {}", line(report)).chars().take(width()).collect();
         text.push_str(&line);

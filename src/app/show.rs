@@ -1,4 +1,6 @@
-//! `show`: everything a .torrent says, for people and for programs.
+//! `show`: everything a .torrent or a magnet link says, for people and for programs.
+
+mod magnet;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,6 +9,7 @@ use std::path::Path;
 use super::text::{self, date, escape, escape_bytes, json_string, size};
 use super::{read_torrent, Failure, DONE};
 use crate::units::geometry::PieceIndex;
+use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::text::lossless;
 use crate::wire::metainfo::Metainfo;
 
@@ -21,6 +24,19 @@ pub fn show(
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
     let refused = |what: &dyn Display| Failure::Refused(format!("{}: {what}", text::path(file)));
+    if let Some(link) = file.to_str().filter(|text| Magnet::is_magnet(text)) {
+        let magnet = Magnet::parse(link).map_err(|error| Failure::Refused(error.to_string()))?;
+        if piece.is_some() {
+            let why = "a magnet link has no piece hashes; get the torrent first";
+            return Err(Failure::Refused(why.to_owned()));
+        }
+        match json {
+            true => magnet::write_json(&magnet, out)?,
+            false => magnet::write_text(&magnet, out)?,
+        }
+        out.flush()?;
+        return Ok(DONE);
+    }
     let metainfo = Metainfo::parse(&read_torrent(file)?).map_err(|error| refused(&error))?;
     let count = metainfo.geometry.piece_count();
     let find = |index| {
@@ -231,6 +247,33 @@ mod tests {
         let missing = show(Path::new("/no\n/such"), true, None, &mut Vec::new());
         let Err(Failure::Refused(line)) = missing else { panic!("missing") };
         assert!(line.starts_with("/no\\n/such: "), "{line}");
+    }
+
+    #[test]
+    fn a_magnet_link_says_what_it_says() {
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        let link = format!(
+            "magnet:?xt=urn:btih:{hash}&dn=%1b%5bA&tr=http://a/&tr=http://b/&x.pe=10.0.0.1:5&so=1-2"
+        );
+        let shown = |link: &str, json, piece| {
+            let mut out = Vec::new();
+            show(Path::new(link), json, piece, &mut out)?;
+            Ok(String::from_utf8(out).unwrap())
+        };
+        let value: serde_json::Value =
+            serde_json::from_str(&shown(&link, true, None).unwrap()).unwrap();
+        assert_eq!(value["info_hash"], hash);
+        assert_eq!(value["name"], "\u{1b}[A");
+        assert_eq!(value["length"], serde_json::Value::Null);
+        assert_eq!(value["announce"], "http://a/");
+        assert_eq!(value["announce_list"], serde_json::json!([["http://a/"], ["http://b/"]]));
+        assert_eq!(value["peers"], serde_json::json!(["10.0.0.1:5"]));
+        assert_eq!(value["select"], "1-2");
+        let text = shown(&link, false, None).unwrap();
+        assert!(text.contains(hash) && text.contains("10.0.0.1:5") && !text.contains('\u{1b}'));
+        let refused: Result<String, Failure> = shown("magnet:?xt=urn:btmh:1220", false, None);
+        assert!(matches!(refused, Err(Failure::Refused(why)) if why.contains("version 2")));
+        assert!(shown(&link, false, Some(0)).is_err());
     }
 
     #[test]

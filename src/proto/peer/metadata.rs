@@ -111,6 +111,7 @@ impl Peer {
                 Announcer::new(torrent.announce.as_deref(), &torrent.announce_list, &mut self.rng)
                     .0;
         }
+        let private = torrent.private;
         swarm.torrent = torrent;
         swarm.fetch = None;
         swarm.stage = Stage::Checking;
@@ -131,6 +132,9 @@ impl Peer {
             }
         }
         self.learn_contacts(now, id, start.contacts, false);
+        if private {
+            self.lsd_leave(id);
+        }
     }
 
     /// The metadata is what the link means, but we cannot use it.

@@ -255,7 +255,8 @@ impl Peer {
     /// Whether every tracker that can be reached has heard of our completions.
     #[must_use]
     pub fn announces_done(&self, now: Instant) -> bool {
-        // A tracker that is away is waited for no longer: its next turn lies in the future.
+        // A tracker that is away is waited for no longer: its next turn lies in the future. Where
+        // there is none, nobody waits to hear of it.
         let away = |at: Option<Instant>| at.is_some_and(|at| at > now);
         self.swarms
             .values()

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Lines one file may have before its tests.
 const LINES_MAX: usize = 600;
@@ -32,6 +33,25 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 /// Crates that belong to the reactor and the app.
 const CRATES_ABOVE: &[&str] = &["mio", "memmap2", "socket2", "rustix", "libc", "signal_hook"];
+
+/// Licences that may be combined with MIT OR Apache-2.0.
+const LICENCES: &[&str] = &[
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+/// Where crates come from.
+const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// A source file: its path below `src`, its lines before the tests, and all of them.
 struct Source {
@@ -218,8 +238,52 @@ fn no_unwrap_outside_tests() {
     check("errors are values, and what cannot fail says why with `expect`", findings);
 }
 
+/// Whether a licence expression leaves a choice among those known: every part that is joined by
+/// AND has one that is joined by OR.
+fn is_licence_known(expression: &str) -> bool {
+    let flat = expression.replace(['(', ')'], "").replace('/', " OR ");
+    flat.split(" AND ").all(|part| part.split(" OR ").any(|one| LICENCES.contains(&one.trim())))
+}
+
+#[test]
+fn every_crate_has_a_licence_we_may_use_and_is_from_the_registry() {
+    let output = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR"));
+        let done = command.output().unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("both print UTF-8")
+    };
+    let version = output("rustc", &["-vV"]);
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
+    // Of other platforms nothing has been fetched.
+    let arguments = ["metadata", "--format-version=1", "--offline", "--filter-platform", host];
+    let metadata: serde_json::Value =
+        serde_json::from_str(&output(env!("CARGO"), &arguments)).expect("metadata is JSON");
+    let packages = metadata["packages"].as_array().expect("a list of packages");
+    assert!(packages.len() > 20, "only {} packages found", packages.len());
+    let mut findings = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().unwrap_or_default();
+        let licence = package["license"].as_str().unwrap_or("none");
+        if !is_licence_known(licence) {
+            findings.push(format!("{name}: {licence}"));
+        }
+        let source = package["source"].as_str();
+        if source.is_some_and(|source| source != REGISTRY)
+            || source.is_none() && name != "reactor-peer"
+        {
+            findings.push(format!("{name}: from {source:?}"));
+        }
+    }
+    check("crates are from the registry, under a known licence", findings);
+}
+
 #[test]
 fn the_rules_see_what_they_should() {
+    assert!(is_licence_known("(MIT OR GPL-3.0-only) AND Unicode-3.0"));
+    assert!(is_licence_known("Unlicense/MIT"));
+    assert!(!is_licence_known("MIT AND GPL-3.0-only") && !is_licence_known("none"));
     assert!(imports("use crate::reactor::mmap;", "reactor"));
     assert!(imports("use crate::{units, reactor::mmap};", "reactor"));
     assert!(!imports("use crate::reactor_words::mmap;", "reactor"));

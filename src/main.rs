@@ -49,7 +49,9 @@ fn obey(command: Command) -> Result<u8, Failure> {
         }
         Command::SetAnnounce { file, addresses } => create::set_announce(&file, &addresses, out),
         Command::Check { file, shareable } => check::check(&file, &shareable, out),
-        Command::Get { torrent, output, network } => get::get(&torrent, &output, &network),
+        Command::Get { torrent, output, network, wait } => {
+            get::get(&torrent, &output, &network, wait)
+        }
         Command::Run(wishes) => run::run(&wishes),
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use log::LevelFilter;
@@ -28,6 +29,8 @@ pub enum Command {
         output: PathBuf,
         /// How to reach others.
         network: Network,
+        /// How long to wait for somebody who has it, if the user says; zero is for ever.
+        wait: Option<Duration>,
     },
     /// Print what a .torrent says.
     Show {
@@ -114,6 +117,8 @@ pub struct Network {
     pub pex: bool,
     /// End when every torrent is complete.
     pub exit_when_complete: bool,
+    /// What happens goes to stdout as JSON, one object a line.
+    pub json: bool,
     /// No progress display.
     pub quiet: bool,
     /// What is logged.
@@ -286,6 +291,9 @@ macro_rules! with_network {
             /// tell connected peers nothing of each other, and take nothing of the kind from them
             #[argh(switch)]
             no_pex: bool,
+            /// tell what happens on stdout as JSON, one object a line, for programs
+            #[argh(switch)]
+            json: bool,
             /// no progress display
             #[argh(switch, short = 'q')]
             quiet: bool,
@@ -321,7 +329,8 @@ macro_rules! with_network {
                     upload_slots: self.upload_slots.into(),
                     pex: !self.no_pex,
                     exit_when_complete,
-                    quiet: self.quiet,
+                    json: self.json,
+                    quiet: self.quiet || self.json,
                     log_level: self.log_level,
                     log_file: self.log_file.take(),
                 })
@@ -384,6 +393,10 @@ with_network! {
         /// folder to put the content in (default: the current one)
         #[argh(option, short = 'o', default = "PathBuf::from(\".\")", arg_name = "DIR")]
         output: PathBuf,
+        /// give up when nobody who has it was met for so long: 90, 90s, 5m, 1h; 0 waits for ever
+        /// (default 30s, or 90s while a tracker or a host does not answer)
+        #[argh(option, from_str_fn(span), arg_name = "TIME")]
+        wait: Option<Duration>,
         /// the .torrent file, or a magnet link
         #[argh(positional, arg_name = "TORRENT|MAGNET")]
         torrent: String,
@@ -472,7 +485,8 @@ impl Args {
             }),
             Some(Sub::Get(mut get)) => {
                 let network = get.network(true)?;
-                Command::Get { torrent: get.torrent, output: get.output, network }
+                let GetArgs { torrent, output, wait, .. } = get;
+                Command::Get { torrent, output, network, wait }
             }
             Some(Sub::Show(ShowArgs { json, piece, file })) => Command::Show { file, json, piece },
             Some(Sub::Create(create)) => Command::Create {
@@ -512,6 +526,19 @@ fn port(text: &str) -> Result<u16, String> {
 
 fn count(text: &str) -> Result<u16, String> {
     number(text, 1, u16::MAX - 1, "it must be a number from 1 to 65534")
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("a time is a number with s, m or h behind it".into()),
+    };
+    let number: u64 =
+        number(digits, 0, 1_000_000, "a time is a number up to 1000000, then s, m or h")?;
+    Ok(Duration::from_secs(number * unit))
 }
 
 fn index(text: &str) -> Result<u32, String> {

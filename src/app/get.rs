@@ -1,21 +1,36 @@
 //! `get`: download one torrent, verify it, exit.
 
 use super::cli::Network;
-use super::run::{start_log, Session};
+use super::run::{start_log, Ending, Session};
 use super::Failure;
+use crate::reactor::engine::Reactor;
 use crate::reactor::folders::shown;
+use crate::units::id::SwarmId;
 use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::Metainfo;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Patience where every tracker and host has answered, and nobody has it.
+const WAIT_ANSWERED: Duration = Duration::from_secs(30);
+/// Patience with a tracker or a host that does not answer: in a class they start minutes apart.
+const WAIT_UNANSWERED: Duration = Duration::from_secs(90);
 
 /// Downloads the content of `torrent`, a .torrent file or a magnet link, into `output`. Returns the
-/// exit code: 0 when all of it is there, 7 when stopped before.
+/// exit code: 0 when all of it is there, 7 when stopped before. `wait`: how long to wait for
+/// somebody who has it; zero is for ever.
 ///
 /// # Errors
-/// When the torrent is bad, or the port or a folder cannot be used.
-pub fn get(torrent: &str, output: &Path, network: &Network) -> Result<u8, Failure> {
+/// When the torrent is bad, the port or a folder cannot be used, or nobody has it.
+pub fn get(
+    torrent: &str,
+    output: &Path,
+    network: &Network,
+    wait: Option<Duration>,
+) -> Result<u8, Failure> {
     start_log(network)?;
     let wanted = Wanted::read(torrent)?;
+    let mut swarm = None;
     std::fs::create_dir_all(output)
         .map_err(|error| Failure::Failed(format!("{}: {error}", shown(output))))?;
     let state = network.state.clone().unwrap_or_else(|| output.join(".reactor-peer"));
@@ -25,9 +40,33 @@ pub fn get(torrent: &str, output: &Path, network: &Network) -> Result<u8, Failur
             Wanted::Torrent(source, bytes) => reactor.add_torrent(source, bytes),
             Wanted::Magnet(magnet) => reactor.add_magnet(magnet.clone()),
         };
-        added.map(drop).map_err(|why| Failure::Failed(format!("{}: {why}", wanted.shown())))
+        let failed = |why| Failure::Failed(format!("{}: {why}", wanted.shown()));
+        swarm = Some(added.map_err(failed)?);
+        Ok(())
     })?;
-    session.serve(&mut |reactor| reactor.is_complete())
+    session.serve(&mut |reactor| {
+        if let Some(why) = swarm.and_then(|swarm| nobody_has_it(reactor, swarm, wait)) {
+            let why = format!("{}: {why}", wanted.shown());
+            return Some(Ending::Failed(Failure::NobodyHasIt(why)));
+        }
+        reactor.is_at_rest().then_some(Ending::Done)
+    })
+}
+
+/// Why to wait no longer: nobody who has a missing piece was ever met. Whoever was met and lost is
+/// waited for without end.
+fn nobody_has_it(reactor: &mut Reactor, swarm: SwarmId, wait: Option<Duration>) -> Option<String> {
+    let now = reactor.now();
+    let search = reactor.peer().search(swarm)?;
+    let usual = if search.unanswered { WAIT_UNANSWERED } else { WAIT_ANSWERED };
+    let wait = wait.unwrap_or(usual);
+    (!wait.is_zero() && now - search.since >= wait).then(|| {
+        let (seconds, asked) = (wait.as_secs(), search.asked);
+        format!(
+            "nobody has it: in {seconds} s no peer with a missing piece was met ({asked}); name a \
+             host with --peer ADDR, or wait longer with --wait TIME (0: for ever)"
+        )
+    })
 }
 
 /// What is to be downloaded.

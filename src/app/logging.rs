@@ -7,9 +7,11 @@ use simplelog::{
 };
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
+/// The log file, if there is one.
+static FILE: OnceLock<Mutex<LogFile>> = OnceLock::new();
 /// The line at the foot of the terminal, which log lines must not tear.
 static FOOT: OnceLock<Mutex<String>> = OnceLock::new();
 
@@ -26,10 +28,23 @@ pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
         loggers.push(TermLogger::new(level, config(), TerminalMode::Stderr, ColorChoice::Never));
     }
     if let Some(path) = file {
-        let file = File::options().create(true).append(true).open(path)?;
-        loggers.push(WriteLogger::new(level, config(), file));
+        let opened = LogFile { path: path.to_owned(), file: open(path)? };
+        // Only the first start counts: there is one log.
+        let _ = FILE.set(Mutex::new(opened));
+        loggers.push(WriteLogger::new(level, config(), IntoFile));
     }
     CombinedLogger::init(loggers).map_err(io::Error::other)
+}
+
+/// Opens the log file anew: whoever rotates logs has renamed it and sends SIGHUP.
+pub fn reopen() {
+    let Some(Ok(mut log)) = FILE.get().map(Mutex::lock) else { return };
+    let reopened = open(&log.path).map(|file| log.file = file);
+    let path = log.path.clone();
+    drop(log);
+    if let Err(error) = reopened {
+        log::warn!("{}: {error}; logging into the old file", path.display());
+    }
 }
 
 /// Draws `text` as the foot of the terminal; empty takes it away.
@@ -41,6 +56,32 @@ pub fn set_foot(text: &str) {
     // A terminal that is gone shows nothing more.
     if drawn.is_ok() {
         text.clone_into(&mut foot);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+/// The log file, which can be opened anew.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+}
+
+/// Writes lines into the log file of now.
+struct IntoFile;
+
+impl Write for IntoFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match FILE.get().map(Mutex::lock) {
+            Some(Ok(mut log)) => log.file.write(bytes),
+            _ => Ok(bytes.len()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

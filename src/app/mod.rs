@@ -8,6 +8,7 @@ pub mod logging;
 pub mod progress;
 pub mod run;
 pub mod show;
+pub mod stream;
 pub mod text;
 
 use std::fmt;
@@ -28,6 +29,8 @@ pub enum Failure {
     CannotListen(String),
     /// Nobody reads the results any more, as behind `head`: a quiet end.
     StdoutClosed,
+    /// Nobody was met who has what is missing, in one line.
+    NobodyHasIt(String),
     /// It failed, for this reason in one line.
     Failed(String),
     /// The command line or the torrent is no good, for this reason in one line.
@@ -42,6 +45,7 @@ impl Failure {
             Self::StdoutClosed => DONE,
             Self::Failed(_) => 1,
             Self::Refused(_) => 2,
+            Self::NobodyHasIt(_) => 3,
             Self::CannotListen(_) => 4,
         }
     }
@@ -51,9 +55,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StdoutClosed => f.write_str("standard output is closed"),
-            Self::CannotListen(line) | Self::Failed(line) | Self::Refused(line) => {
-                f.write_str(line)
-            }
+            Self::CannotListen(line)
+            | Self::Failed(line)
+            | Self::NobodyHasIt(line)
+            | Self::Refused(line) => f.write_str(line),
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::cli::{Network, Run};
 use super::logging;
 use super::progress::Progress;
-use super::Failure;
+use super::stream::Stream;
+use super::{Failure, DONE};
 use crate::proto::output::{Event, Status};
 use crate::proto::peer::Config;
 use crate::reactor::contents::Places;
@@ -17,6 +18,10 @@ use crate::units::time::Duration;
 use crate::wire::address::{HostPort, PORT_DEFAULT};
 use std::path::{Path, PathBuf};
 
+/// Exit code: a signal came before everything was there.
+const STOPPED_BEFORE_COMPLETE: u8 = 7;
+/// Between two looks whether it is time to end.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// BEP 20: two letters and four digits.
 const PEER_ID_PREFIX: &[u8; 8] = b"-RP0100-";
 
@@ -39,7 +44,8 @@ pub fn run(run: &Run) -> Result<u8, Failure> {
         })?;
     session.introduce(&run.torrents, &run.shareable);
     let done_when_complete = run.network.exit_when_complete;
-    session.serve(&mut |reactor| done_when_complete && reactor.is_complete())
+    session
+        .serve(&mut |reactor| (done_when_complete && reactor.is_at_rest()).then_some(Ending::Done))
 }
 
 /// The log as the user wants it.
@@ -50,10 +56,24 @@ pub(super) fn start_log(network: &Network) -> Result<(), Failure> {
     })
 }
 
+/// How the work ends.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// All that was asked for is there.
+    Done,
+    /// It cannot be done.
+    Failed(Failure),
+    /// By a signal.
+    Interrupted,
+}
+
 /// A reactor at work, with its display.
 pub(super) struct Session {
     pub(super) reactor: Reactor,
     progress: Progress,
+    stream: Stream,
+    /// Why the first torrent that failed did.
+    failed: Option<String>,
     network: Network,
     /// Other processes must not use the same records.
     _lock: folders::StateLock,
@@ -106,56 +126,80 @@ impl Session {
             log::info!("listening on {}", std::net::SocketAddr::new(ip, port));
         }
         let progress = Progress::new(network.quiet);
-        Ok(Self { reactor, progress, network: network.clone(), _lock: lock })
+        let stream = Stream::new(network.json);
+        let network = network.clone();
+        Ok(Self { reactor, progress, stream, failed: None, network, _lock: lock })
     }
 
-    /// Turns until `done` or a signal; then says stopped, flushes and saves.
-    pub(super) fn serve(&mut self, done: &mut dyn FnMut(&Reactor) -> bool) -> Result<u8, Failure> {
-        let mut stopped_by = None;
-        loop {
-            let pause = Duration::min(self.progress.pause(), Duration::from_secs(3600));
-            self.reactor.turn(pause).map_err(|error| Failure::Failed(format!("poll: {error}")))?;
+    /// Turns until `done` says how it ends, or a signal comes; then says stopped, flushes and
+    /// saves. Returns the exit code.
+    pub(super) fn serve(
+        &mut self,
+        done: &mut dyn FnMut(&mut Reactor) -> Option<Ending>,
+    ) -> Result<u8, Failure> {
+        let mut ending = None;
+        let mut interrupted = false;
+        while !self.reactor.is_stopped() {
+            let looks = self.network.exit_when_complete || self.network.json;
+            let most = if looks { LOOK_EVERY } else { Duration::from_secs(3600) };
+            let most = most.min(self.progress.pause());
+            self.reactor.turn(most).map_err(|error| Failure::Failed(format!("poll: {error}")))?;
             let mut changed = false;
             while let Some(event) = self.reactor.poll_event() {
                 changed |= matches!(event, Event::StatusChanged(..) | Event::Completed(_));
+                if let Event::Failed(_, why) = &event {
+                    self.failed.get_or_insert_with(|| why.clone());
+                }
+                self.stream.tell(&mut self.reactor, &event);
             }
             while let Some(signal) = self.reactor.poll_signal() {
                 match signal {
-                    Signal::Rescan => self.reactor.rescan(),
+                    Signal::Rescan => {
+                        logging::reopen();
+                        self.reactor.rescan();
+                    }
                     Signal::Status => {
                         let reports = self.reports();
                         self.progress.show_all(&reports);
                     }
-                    Signal::Stop(_) if stopped_by.is_none() => {
-                        stopped_by = Some(signal);
-                        self.progress.clear();
-                        log::info!("stopping; once more to stop at once");
-                        self.reactor.stop();
-                    }
-                    Signal::Stop(number) => {
+                    Signal::Stop(number) if interrupted => {
                         return Ok(128u8.saturating_add(u8::try_from(number).unwrap_or(0)));
+                    }
+                    Signal::Stop(_) => {
+                        interrupted = true;
+                        log::info!("stopping; once more to stop at once");
+                        ending.get_or_insert(Ending::Interrupted);
                     }
                 }
             }
-            if stopped_by.is_none() && done(&self.reactor) {
-                stopped_by = Some(Signal::Status);
+            if ending.is_none() {
+                ending = done(&mut self.reactor);
+            }
+            if ending.is_some() {
                 self.progress.clear();
                 self.reactor.stop();
-            }
-            if self.reactor.is_stopped() {
-                break;
-            }
-            if stopped_by.is_none() && (changed || self.progress.is_due()) {
+            } else if changed || self.progress.is_due() || self.stream.is_due() {
                 let reports = self.reports();
                 self.progress.show(&reports);
+                self.stream.show(&reports);
             }
         }
-        let complete = self
-            .reports()
+        let reports = self.reports();
+        self.stream.show(&reports);
+        let complete = reports
             .iter()
             .all(|report| report.have == report.length && report.status != Status::Metadata);
-        let unfinished = self.network.exit_when_complete && !complete;
-        Ok(if unfinished { 7 } else { 0 })
+        self.exit_code(ending, complete)
+    }
+
+    fn exit_code(&mut self, ending: Option<Ending>, complete: bool) -> Result<u8, Failure> {
+        let until_complete = self.network.exit_when_complete;
+        match (ending, self.failed.take()) {
+            (Some(Ending::Failed(failure)), _) => Err(failure),
+            (_, Some(why)) if until_complete && !complete => Err(Failure::Failed(why)),
+            _ if until_complete && !complete => Ok(STOPPED_BEFORE_COMPLETE),
+            _ => Ok(DONE),
+        }
     }
 
     fn reports(&mut self) -> Vec<crate::proto::swarm::Report> {

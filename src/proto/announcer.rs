@@ -386,6 +386,12 @@ impl Announcer {
         }
     }
 
+    /// Whether there is any tracker that is not ourselves.
+    #[must_use]
+    pub fn has_trackers(&self) -> bool {
+        self.candidates().next().is_some()
+    }
+
     /// Whether some tracker is to be asked and none has answered.
     #[must_use]
     pub fn is_unanswered(&self) -> bool {

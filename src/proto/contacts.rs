@@ -154,6 +154,13 @@ impl Contacts {
         }
     }
 
+    /// How many addresses the user or the torrent named, and how many of them do not answer.
+    #[must_use]
+    pub fn known_and_away(&self) -> (usize, usize) {
+        let known = self.map.values().filter(|c| c.known);
+        (known.clone().count(), known.filter(|c| c.failures > 0).count())
+    }
+
     /// The addresses for the resume record, those that failed least first: after a restart any of
     /// them may be the one that is still there.
     #[must_use]

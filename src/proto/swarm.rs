@@ -13,6 +13,7 @@ use crate::units::geometry::{Geometry, PieceIndex};
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::limits::BLOCK_BYTES;
 use crate::units::rate::Rate;
+use crate::units::time::Instant;
 use core::net::SocketAddr;
 use std::sync::Arc;
 
@@ -87,6 +88,8 @@ pub struct Swarm {
     pub(super) up: Rate,
     pub(super) down: Rate,
     pub(super) status: Status,
+    /// Since when nobody who has a missing piece was met.
+    pub(super) searching_since: Option<Instant>,
     /// Failures of announces that were told.
     pub(super) announce_told: Repeats,
     pub(super) banned: Vec<Source>,

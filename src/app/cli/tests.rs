@@ -64,7 +64,8 @@ fn options_before_and_after_the_command() {
     {
         assert_eq!(ok(line), show, "{line}");
     }
-    let Command::Get { torrent, output, network } = ok("--listen=6000 get x.torrent -oout -p h")
+    let Command::Get { torrent, output, network, wait: None } =
+        ok("--listen=6000 get x.torrent -oout -p h")
     else {
         panic!("get")
     };
@@ -121,7 +122,7 @@ fn numbers_are_checked_in_words() {
 
 #[test]
 fn what_is_not_there_is_refused() {
-    for unknown in ["--max-up=5", "--public", "--rpc x", "--json", "-z", "-z5", "--seed-ratio 1"] {
+    for unknown in ["--max-up=5", "--public", "--rpc x", "-z", "-z5", "--seed-ratio 1"] {
         let text = refused(unknown);
         assert!(text.contains("no such option") || text.contains("Unrecognized"), "{text}");
     }
@@ -161,5 +162,22 @@ fn an_option_takes_a_value_in_all_commands_or_in_none() {
                 seen.remove(&name);
             }
         }
+    }
+}
+
+#[test]
+fn times_have_units() {
+    let wait = |text: &str| match ok(&format!("get x.torrent --wait {text}")) {
+        Command::Get { wait, .. } => wait.map(|wait| wait.as_secs()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wait("90"), Some(90));
+    assert_eq!(
+        (wait("0"), wait("7s"), wait("5m"), wait("2h")),
+        (Some(0), Some(7), Some(300), Some(7200))
+    );
+    for bad in ["", "s", "5d", "-1", "5 m", "9999999999"] {
+        let args: Vec<OsString> = ["get", "x", "--wait", bad].iter().map(OsString::from).collect();
+        assert!(parse(&args).is_err(), "{bad}");
     }
 }

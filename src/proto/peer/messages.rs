@@ -422,8 +422,11 @@ impl Peer {
             // Some seeders say what they have only to who is interested; each waiting for the
             // other would last for ever. So silence about pieces counts as having some.
             let untold = !peering.bitfield_said && now - peering.since >= super::TICK;
-            let wants = swarm.stage == Stage::Downloading
-                && (untold || peering.has_any_lacking(swarm.picker.have()));
+            let lacking = peering.has_any_lacking(swarm.picker.have());
+            if lacking {
+                swarm.searching_since = None;
+            }
+            let wants = swarm.stage == Stage::Downloading && (untold || lacking);
             let changed = wants != peering.am_interested;
             peering.am_interested = wants;
             changed.then_some(wants)

@@ -69,6 +69,7 @@ impl Peer {
         let id = self.add_swarm(now, torrent, start)?;
         let swarm = self.swarms.get_mut(&id)?;
         swarm.stage = Stage::Metadata;
+        swarm.searching_since = Some(now);
         swarm.fetch = Some(Box::default());
         swarm.announcer.start(now);
         let bare: Vec<HostPort> = swarm.announcer.bare_peers().cloned().collect();

@@ -18,6 +18,7 @@ mod messages;
 pub mod metadata;
 mod pause;
 mod receive;
+pub mod search;
 pub mod swarms;
 #[cfg(test)]
 mod tests;
@@ -305,6 +306,16 @@ impl Peer {
     pub fn is_complete(&self) -> bool {
         !self.swarms.is_empty()
             && self.swarms.values().all(|s| s.stage == super::swarm::Stage::Complete)
+    }
+
+    /// Whether nothing will become complete any more: some swarm has failed, the others have
+    /// every piece.
+    #[must_use]
+    pub fn has_only_failed_or_complete(&self) -> bool {
+        use super::swarm::Stage::{Complete, Failed};
+        let mut stages = self.swarms.values().map(|s| s.stage);
+        stages.clone().any(|stage| stage == Failed)
+            && stages.all(|stage| matches!(stage, Complete | Failed))
     }
 
     /// The id that the next swarm will have.

@@ -76,6 +76,7 @@ impl Peer {
             up: Rate::default(),
             down: Rate::default(),
             status: Status::Checking,
+            searching_since: None,
             announce_told: Repeats::default(),
             banned: Vec::new(),
             optimistic: None,
@@ -96,6 +97,7 @@ impl Peer {
 
     /// Leaves a swarm: its torrent was removed.
     pub fn remove_swarm(&mut self, now: Instant, id: SwarmId) {
+        self.lsd_leave(id);
         // First the swarm: then nobody's end asks others for blocks or counts as a loss.
         let Some(swarm) = self.swarms.remove(&id) else { return };
         self.by_hash.remove(&swarm.torrent.info_hash);
@@ -107,7 +109,6 @@ impl Peer {
         for (conn, _) in others.into_iter().filter(|(_, swarm)| *swarm == Some(id)) {
             self.remove_quietly(conn);
         }
-        self.lsd_leave(id);
     }
 
     /// A piece on disk was checked at the start: only good ones are told here.
@@ -127,6 +128,7 @@ impl Peer {
         }
         let complete = swarm.picker.is_complete();
         swarm.stage = if complete { Stage::Complete } else { Stage::Downloading };
+        swarm.searching_since = Some(now);
         if !swarm.paused {
             swarm.announcer.start(now);
         }

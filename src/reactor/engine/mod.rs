@@ -285,6 +285,12 @@ impl Reactor {
             && self.peer.announces_done(self.clock.now())
     }
 
+    /// The same, but a torrent that has failed is not waited for.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.is_complete() || (self.scan_at.is_none() && self.peer.has_only_failed_or_complete())
+    }
+
     /// Begins to stop: says so to trackers, flushes. Turn until [`Reactor::is_stopped`].
     pub fn stop(&mut self) {
         let now = self.clock.now();

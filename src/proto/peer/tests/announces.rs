@@ -115,3 +115,45 @@ fn a_connected_peer_stays_in_our_tracker() {
     bench.peer.handle_closed(bench.now, end, None);
     assert_eq!(bench.peer.tracker.counts(&HASH), (0, 1, 0));
 }
+
+#[test]
+fn a_search_ends_with_the_first_who_has_a_missing_piece() {
+    let mut bench = Bench::new(100, 16384);
+    let began = bench.now;
+    let search = bench.peer.search(bench.swarm).unwrap();
+    assert_eq!((search.since, search.unanswered), (began, false));
+    assert_eq!(search.asked, "no tracker and no host to ask");
+    bench.wait(5);
+    // One who has nothing is not whom we look for.
+    bench.serves(1, &[]);
+    assert_eq!(bench.peer.search(bench.swarm).map(|s| s.since), Some(began));
+    let end = bench.serves(2, &[0]);
+    assert_eq!(bench.peer.search(bench.swarm), None);
+    // F4: once met, it is waited for without end.
+    bench.peer.handle_closed(bench.now, end, None);
+    assert_eq!(bench.peer.search(bench.swarm), None);
+}
+
+#[test]
+fn a_tracker_or_host_that_is_away_may_come_back() {
+    let (mut peer, swarm, host) = announcing("http://tracker.example/announce");
+    assert!(peer.search(swarm).unwrap().unanswered);
+    resolved(&mut peer, swarm, &host, "10.0.0.7");
+    let (conn, _) = dials(&mut peer).unwrap();
+    let now = Instant::from_micros(1_000_000);
+    peer.handle_connected(now, conn, "10.0.0.99:5001".parse().unwrap());
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 25\r\n\r\nd8:intervali60e5:peers0:e";
+    peer.handle_received(now, conn, answer, &mut Memory::default());
+    assert!(!peer.search(swarm).unwrap().unanswered);
+
+    let named = HostPort::parse("10.0.0.8", 5000).unwrap();
+    peer.handle_named(now, named.clone());
+    let ip = "10.0.0.8".parse().unwrap();
+    peer.handle_resolved(now, &named, &Asker::Dialer(None), Ok(vec![(ip, false)]));
+    let (conn, _) = dials(&mut peer).unwrap();
+    let refused = crate::proto::peer::DialError::Failed("connection refused".into());
+    peer.handle_dial_failed(now, conn, refused);
+    let search = peer.search(swarm).unwrap();
+    assert!(search.unanswered);
+    assert!(search.asked.ends_with("0 of 1 hosts answered"), "{}", search.asked);
+}

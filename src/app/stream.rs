@@ -1,0 +1,139 @@
+//! What happens as JSON on stdout, one object a line, for programs (`--json`).
+
+use crate::proto::output::Event;
+use crate::proto::swarm::Report;
+use crate::reactor::engine::Reactor;
+use crate::units::id::SwarmId;
+use serde_json::{json, Value};
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+/// Between two lines about one torrent.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The stream of lines; silent unless asked for.
+#[derive(Debug)]
+pub struct Stream {
+    on: bool,
+    next: Instant,
+    last: Vec<Report>,
+}
+
+impl Stream {
+    /// A stream to stdout, if `on`.
+    #[must_use]
+    pub fn new(on: bool) -> Self {
+        Self { on, next: Instant::now(), last: Vec::new() }
+    }
+
+    /// Whether it is time to look for changes.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        self.on && Instant::now() >= self.next
+    }
+
+    /// Writes a line for each torrent that has changed since the last call.
+    pub fn show(&mut self, reports: &[Report]) {
+        if !self.on {
+            return;
+        }
+        self.next = Instant::now() + EVERY;
+        let last = core::mem::take(&mut self.last);
+        for report in reports.iter().filter(|report| !last.contains(report)) {
+            if !last.iter().any(|last| last.id == report.id) {
+                self.write(&started(report));
+            }
+            self.write(&status(report));
+        }
+        self.last = reports.to_vec();
+    }
+
+    /// Writes a line for an event that programs wait for.
+    pub fn tell(&mut self, reactor: &mut Reactor, event: &Event) {
+        if !self.on {
+            return;
+        }
+        let now = reactor.now();
+        let mut of = |id: &SwarmId| {
+            let reports = reactor.peer().report(now);
+            reports.into_iter().find(|report| report.id == *id)
+        };
+        let line = match event {
+            Event::Completed(id) => of(id).map(|r| named("complete", &r)),
+            Event::Failed(id, why) => of(id).map(|r| {
+                let mut line = named("failed", &r);
+                line["error"] = json!(why);
+                line
+            }),
+            Event::StatusChanged(id, _) => of(id).map(|r| status(&r)),
+            _ => None,
+        };
+        if let Some(line) = line {
+            self.write(&line);
+        }
+    }
+
+    /// Nobody reads any more: the work goes on without.
+    fn write(&mut self, line: &Value) {
+        let mut out = io::stdout().lock();
+        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+            self.on = false;
+        }
+    }
+}
+
+fn named(event: &str, report: &Report) -> Value {
+    json!({ "event": event, "name": report.name, "info_hash": report.info_hash.to_string() })
+}
+
+fn started(report: &Report) -> Value {
+    let mut line = named("started", report);
+    line["length"] = json!(report.length);
+    line
+}
+
+fn status(report: &Report) -> Value {
+    let mut line = named("status", report);
+    line["status"] = json!(report.status.to_string());
+    line["have"] = json!(report.have);
+    line["length"] = json!(report.length);
+    line["down_rate"] = json!(report.down_rate);
+    line["up_rate"] = json!(report.up_rate);
+    line["downloaded"] = json!(report.downloaded);
+    line["uploaded"] = json!(report.uploaded);
+    line["wasted"] = json!(report.wasted);
+    line["peers"] = json!(report.peers);
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::output::Status;
+    use crate::units::id::InfoHash;
+
+    #[test]
+    fn a_status_line_is_one_object() {
+        let report = Report {
+            id: SwarmId(0),
+            info_hash: InfoHash([0xab; 20]),
+            name: "a\"b".into(),
+            status: Status::Peer,
+            have: 1,
+            length: 2,
+            down_rate: 3,
+            up_rate: 4,
+            downloaded: 5,
+            uploaded: 6,
+            wasted: 7,
+            peers: 8,
+        };
+        let hash = "ab".repeat(20);
+        let expected = format!(
+            "{{\"event\":\"status\",\"name\":\"a\\\"b\",\"info_hash\":\"{hash}\",\"status\":\"peer\",\
+             \"have\":1,\"length\":2,\"down_rate\":3,\"up_rate\":4,\"downloaded\":5,\"uploaded\":6,\
+             \"wasted\":7,\"peers\":8}}"
+        );
+        assert_eq!(status(&report).to_string(), expected);
+    }
+}

@@ -5,6 +5,7 @@
 //! with the log of every peer on standard error if `SIM_LOG` is set.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod dht;
 mod disk;
 mod host;
 mod log;

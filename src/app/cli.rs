@@ -16,6 +16,11 @@ use log::LevelFilter;
 use crate::units::limits::PIECE_BYTES_MAX;
 use crate::wire::metainfo::text::escape;
 
+/// Client sockets on a lab's network: the course's ports 5001 to 5006.
+const MAX_CONNS: u16 = 6;
+/// Client sockets on the open internet, where most addresses lead nowhere.
+const MAX_CONNS_PUBLIC: u16 = 50;
+
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -109,6 +114,12 @@ pub struct Network {
     pub max_inbound: usize,
     /// Discover peers on the local network.
     pub lsd: bool,
+    /// Take part in the DHT.
+    pub dht: bool,
+    /// Hosts where the DHT can be entered, as written.
+    pub dht_bootstrap: Vec<String>,
+    /// On the open internet: enter the DHT at its public routers, too.
+    pub public: bool,
     /// Dial also for swarms that are complete here.
     pub seed_dials: bool,
     /// Remote ends served at once, at least 1.
@@ -252,8 +263,8 @@ macro_rules! with_network {
             listen: u16,
             /// most client sockets; they use the ports after the listening one, 5001-5006 by
             /// default (default 6)
-            #[argh(option, short = 'm', default = "6", from_str_fn(count), arg_name = "N")]
-            max_conns: u16,
+            #[argh(option, short = 'm', from_str_fn(count), arg_name = "N")]
+            max_conns: Option<u16>,
             /// listen on and dial from this local address only
             #[argh(option, from_str_fn(address), arg_name = "ADDR")]
             bind: Option<IpAddr>,
@@ -284,10 +295,16 @@ macro_rules! with_network {
             /// do not look for other peers on the local network by multicast
             #[argh(switch)]
             no_lsd: bool,
-            /// the DHT is not built yet; accepted so that scripts keep working
+            /// take no part in the DHT
             #[argh(switch)]
-            #[allow(dead_code)]
             no_dht: bool,
+            /// a host where the DHT can be entered; may be given several times (default port 5000)
+            #[argh(option, arg_name = "HOST:PORT")]
+            dht_bootstrap: Vec<String>,
+            /// for the open internet: enter the DHT at its public routers, take any client port,
+            /// and 50 client sockets unless --max-conns says otherwise
+            #[argh(switch)]
+            public: bool,
             /// tell connected peers nothing of each other, and take nothing of the kind from them
             #[argh(switch)]
             no_pex: bool,
@@ -308,8 +325,10 @@ macro_rules! with_network {
 
         impl $name {
             fn network(&mut self, exit_when_complete: bool) -> Result<Network, UsageError> {
-                let (listen, max_conns) = (self.listen, self.max_conns);
-                if !self.client_ports && listen.checked_add(max_conns).is_none() {
+                let max_conns_default = if self.public { MAX_CONNS_PUBLIC } else { MAX_CONNS };
+                let max_conns = self.max_conns.unwrap_or(max_conns_default);
+                let (listen, any_port) = (self.listen, self.client_ports || self.public);
+                if !any_port && listen.checked_add(max_conns).is_none() {
                     return Err(UsageError(format!(
                         "there are no {max_conns} client ports after port {listen}: take a lower \
                          --listen, a lower --max-conns, or --client-ports any"
@@ -322,9 +341,12 @@ macro_rules! with_network {
                     state: self.state.take(),
                     peers: std::mem::take(&mut self.peer),
                     peers_file: self.peers_file.take(),
-                    client_ports_any: self.client_ports,
+                    client_ports_any: any_port,
                     max_inbound: self.max_inbound.into(),
                     lsd: !self.no_lsd,
+                    dht: !self.no_dht,
+                    dht_bootstrap: std::mem::take(&mut self.dht_bootstrap),
+                    public: self.public,
                     seed_dials: self.seed_dials,
                     upload_slots: self.upload_slots.into(),
                     pex: !self.no_pex,

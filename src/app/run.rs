@@ -25,6 +25,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// BEP 20: two letters and four digits.
 const PEER_ID_PREFIX: &[u8; 8] = b"-RP0100-";
 
+/// Nodes that everybody begins at who knows no other.
+const PUBLIC_ROUTERS: &[&str] = &[
+    "dht.libtorrent.org:25401",
+    "dht.transmissionbt.com:6881",
+    "router.bittorrent.com:6881",
+    "router.utorrent.com:6881",
+];
+
 /// Runs until a signal, or until complete where that was asked for. Returns the exit code.
 ///
 /// # Errors
@@ -90,6 +98,7 @@ impl Session {
         load: &mut dyn FnMut(&mut Reactor) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
         let hosts = known_hosts(network)?;
+        let dht_hosts = dht_hosts(network)?;
         let lock = folders::lock_state(&state).map_err(Failure::Failed)?;
         let seed = seed()?;
         let peer_id = peer_id(&state, seed);
@@ -110,6 +119,7 @@ impl Session {
             config,
             bind: network.bind,
             lsd: network.lsd,
+            dht: network.dht,
             torrents: torrents.map(Path::to_owned),
             places: Places { shareable: shareable.to_owned(), state, peer_id },
         };
@@ -122,6 +132,7 @@ impl Session {
         })?;
         load(&mut reactor)?;
         hosts.into_iter().for_each(|host| reactor.add_host(host));
+        dht_hosts.into_iter().for_each(|host| reactor.add_dht_host(host));
         for ip in sockets::own_addresses(network.bind) {
             log::info!("listening on {}", std::net::SocketAddr::new(ip, port));
         }
@@ -240,6 +251,18 @@ fn first_torrent(folder: &Path) -> Option<PathBuf> {
     paths.retain(|path| path.extension().is_some_and(|e| e == "torrent"));
     paths.sort();
     paths.into_iter().next_back()
+}
+
+/// Where the DHT is entered: the hosts of `--dht-bootstrap`, and with `--public` its routers.
+fn dht_hosts(network: &Network) -> Result<Vec<HostPort>, Failure> {
+    let routers = if network.public { PUBLIC_ROUTERS } else { &[] };
+    let named = network.dht_bootstrap.iter().map(String::as_str);
+    let parse = |text: &str| {
+        HostPort::parse(text, PORT_DEFAULT).map_err(|error| {
+            Failure::Refused(format!("--dht-bootstrap {}: {error}", text.escape_debug()))
+        })
+    };
+    named.chain(routers.iter().copied()).map(parse).collect()
 }
 
 /// The hosts of `--peer` and `--peers-file`. A bad one is an error: the user meant something.

@@ -58,6 +58,8 @@ pub enum Via {
 pub enum Asker {
     /// The announcer of this swarm.
     Announcer(SwarmId),
+    /// The DHT, of a host to begin at.
+    Dht,
     /// A host to dial in one swarm (`Some`) or in all (`None`).
     Dialer(Option<SwarmId>),
 }

@@ -67,6 +67,12 @@ impl Datagrams {
         self.all_mut().for_each(|(_, open)| open.ready = true);
     }
 
+    /// Whether the socket with the number of the listening port is there.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.port.is_some()
+    }
+
     /// Whether a read may bring something.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -40,6 +40,21 @@ impl Handshake {
         Self { reserved: [0, 0, 0, 0, 0, 0x10, 0, 0x04], info_hash, peer_id }
     }
 
+    /// The same, and that we take part in the DHT (BEP 5), if we do.
+    #[must_use]
+    pub const fn with_dht(mut self, dht: bool) -> Self {
+        if dht {
+            self.reserved[7] |= 0x01;
+        }
+        self
+    }
+
+    /// Whether the sender takes part in the DHT (BEP 5).
+    #[must_use]
+    pub const fn dht(&self) -> bool {
+        self.reserved[7] & 0x01 != 0
+    }
+
     /// Whether the sender knows the extension protocol (BEP 10).
     #[must_use]
     pub const fn extended(&self) -> bool {
@@ -109,7 +124,9 @@ mod tests {
         let bytes = ours.to_bytes();
         assert!(bytes.starts_with(b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04\x07"));
         assert_eq!(Handshake::parse(&bytes), Ok(ours));
-        assert!(ours.fast() && ours.extended());
+        assert!(ours.fast() && ours.extended() && !ours.dht());
+        assert_eq!(ours.with_dht(true).to_bytes()[27], 0x05);
+        assert!(ours.with_dht(true).dht() && !ours.with_dht(false).dht());
         for at in 0..20 {
             let mut wrong = bytes;
             wrong[at] ^= 1;

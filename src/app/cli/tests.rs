@@ -58,6 +58,17 @@ fn every_way_to_write_an_option() {
 }
 
 #[test]
+fn the_dht_and_the_open_internet() {
+    let lan = run("--dht-bootstrap a:6881 --dht-bootstrap=b").network;
+    assert!(lan.dht && !lan.public && !lan.client_ports_any);
+    assert_eq!(lan.dht_bootstrap, ["a:6881", "b"]);
+    assert!(!run("--no-dht").network.dht);
+    let public = run("--public").network;
+    assert!(public.public && public.client_ports_any && public.max_conns == 50);
+    assert_eq!(run("--public -m 7 -l 65535").network.max_conns, 7);
+}
+
+#[test]
 fn options_before_and_after_the_command() {
     let show = Command::Show { file: "f".into(), json: true, piece: Some(3) };
     for line in ["show f --json --piece 3", "--json show --piece=3 f", "show --json --piece 3 -- f"]

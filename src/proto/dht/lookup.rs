@@ -75,8 +75,15 @@ impl Lookup {
         let same = |c: &Candidate| {
             c.addr == addr || (!is_lan(addr.ip()) && c.addr.ip() == addr.ip()) || c.id == id
         };
-        if self.candidates.iter().any(same) {
-            return;
+        if let Some(at) = self.candidates.iter().position(same) {
+            // Of two names for a host that was not asked yet the nearer is tried: it may be the
+            // one that a node took since (BEP 42). The node itself will say.
+            let known = &self.candidates[at];
+            let nearer = self.target.distance(id) < self.target.distance(known.id);
+            if known.state != State::New || !nearer {
+                return;
+            }
+            self.candidates.remove(at);
         }
         self.insert(Candidate { id, addr, state: State::New, round, token: None });
         if self.candidates.len() > CANDIDATES_MAX {
@@ -270,6 +277,17 @@ mod tests {
         lookup.answered(addr(2), id(2), Some(b"y"));
         let places: Vec<_> = lookup.places().iter().map(|place| place.id).collect();
         assert_eq!(places, [id(2), id(200)]);
+    }
+
+    #[test]
+    fn a_host_is_tried_under_its_nearest_name() {
+        let mut lookup = lookup([9]);
+        lookup.hear(id(5), addr(9), 2);
+        lookup.hear(id(7), addr(9), 2);
+        assert_eq!(lookup.candidates.len(), 1);
+        assert_eq!(lookup.next(), Some((id(5), addr(9))));
+        lookup.hear(id(1), addr(9), 2);
+        assert_eq!(lookup.next(), None, "it is asked once");
     }
 
     #[test]

@@ -138,8 +138,12 @@ impl Table {
             }
             return false;
         }
-        if id == self.own || self.same_host(addr) {
+        if id == self.own {
             return false;
+        }
+        if self.same_host(addr) {
+            // It may have taken another id (BEP 42): its answer will say.
+            return self.find(addr).is_some();
         }
         let at = self.bucket_of(id);
         let bucket = &self.buckets[at];

@@ -6,12 +6,14 @@ use crate::proto::output::{Action, Via};
 use crate::proto::tracker::CONNECTION_ID_BIT;
 use crate::units::time::Instant;
 use crate::wire::address::unmap;
-use crate::wire::udp_tracker;
+use crate::wire::{krpc, udp_tracker};
 use core::net::{IpAddr, SocketAddr};
 
 /// Whose a datagram is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    /// The DHT's (BEP 5).
+    Krpc,
     /// A request to our tracker (BEP 15).
     TrackerRequest,
     /// Nobody's.
@@ -25,6 +27,7 @@ fn kind(bytes: &[u8]) -> Kind {
         Some(head) if head == udp_tracker::MAGIC || head & CONNECTION_ID_BIT != 0 => {
             Kind::TrackerRequest
         }
+        _ if bytes.first() == Some(&krpc::FIRST_BYTE) => Kind::Krpc,
         _ => Kind::Unknown,
     }
 }
@@ -36,6 +39,7 @@ impl Peer {
         match via {
             Via::Lsd => self.local_announce(now, from, bytes),
             Via::Port => match kind(bytes) {
+                Kind::Krpc => self.krpc_received(now, from, bytes),
                 Kind::TrackerRequest => self.tracker_request(now, from, bytes),
                 Kind::Unknown => log::debug!("<- {from} a datagram of no protocol we know"),
             },
@@ -91,7 +95,9 @@ mod tests {
         let connect = udp_tracker::Request::Connect { transaction: 1 };
         assert_eq!(kind(&udp_tracker::build_request(&connect)), Kind::TrackerRequest);
         assert_eq!(kind(&[0x80, 0, 0, 0, 0, 0, 0, 1]), Kind::TrackerRequest);
-        for other in [&b"d1:ad2:id20:"[..], b"", b"\x80", &[0x41; 20]] {
+        assert_eq!(kind(b"d1:ad2:id20:"), Kind::Krpc);
+        assert_eq!(kind(b"d"), Kind::Krpc);
+        for other in [&b""[..], b"\x80", &[0x41; 20]] {
             assert_eq!(kind(other), Kind::Unknown);
         }
     }

@@ -37,6 +37,7 @@ impl Peer {
         answer: Result<Vec<(IpAddr, bool)>, String>,
     ) {
         match asker {
+            Asker::Dht => self.dht_host_resolved(now, host, answer),
             Asker::Announcer(swarm) => self.announcer_resolved(now, *swarm, host, answer),
             Asker::Dialer(swarm) => self.dialer_resolved(now, host, *swarm, answer),
         }
@@ -46,6 +47,7 @@ impl Peer {
     /// The socket is connected.
     pub fn handle_connected(&mut self, now: Instant, id: ConnId, local: SocketAddr) {
         let (peer_id, port) = (self.config.peer_id, self.config.listen_port);
+        let takes_part = self.dht().is_some();
         let Self { connections, swarms, .. } = self;
         let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
             return;
@@ -67,6 +69,7 @@ impl Peer {
             Purpose::Peer(_) => {
                 log::info!("client {} connected to {}", local.port(), conn.remote);
                 let handshake = Handshake::ours(swarm.torrent.info_hash, peer_id);
+                let handshake = handshake.with_dht(takes_part && !swarm.torrent.private);
                 log::debug!("-> {} handshake for {}", conn.remote, swarm.torrent.info_hash);
                 conn.outgoing.push_bytes(&handshake.to_bytes());
                 let deadline = now + HANDSHAKE_WITHIN;

@@ -85,9 +85,9 @@ impl Peer {
             Message::Reject(span) => self.rejected(now, id, span)?,
             Message::Extended(0, payload) => self.extended(now, id, payload)?,
             Message::Extended(of, payload) => self.extension_message(now, id, of, payload)?,
-            // BEP 5: no DHT here. BEP 6: advice that we do not need. Blocks do not come this way.
-            Message::Port(_)
-            | Message::Suggest(_)
+            Message::Port(port) => self.told_port(now, id, port),
+            // BEP 6: advice that we do not need. Blocks do not come this way.
+            Message::Suggest(_)
             | Message::AllowedFast(_)
             | Message::Piece(..)
             | Message::Unknown(_) => {}

@@ -16,6 +16,7 @@ pub mod listing;
 mod local;
 mod messages;
 pub mod metadata;
+mod nodes;
 mod pause;
 mod receive;
 pub mod search;
@@ -125,6 +126,8 @@ pub struct Peer {
     tracker: Tracker,
     /// Discovery on the local network, if wanted.
     lsd: Option<Lsd>,
+    /// The DHT, if we take part in it.
+    nodes: Option<nodes::Nodes>,
     next_tick: Instant,
     next_round: Instant,
     /// When connected peers are next told the whole list.
@@ -171,6 +174,7 @@ impl Peer {
             next_fetch: 0,
             tracker,
             lsd: None,
+            nodes: None,
             next_tick: now + TICK,
             next_round: now,
             list_again: now + exchange::LIST_AGAIN,
@@ -201,7 +205,10 @@ impl Peer {
         let fetch = self.fetch_timeout();
         let news = self.swarms.values().filter_map(|swarm| swarm.bulletin.due()).min();
         let (lsd, tracker) = (self.lsd_timeout(), self.tracker.poll_timeout());
-        [tick, swarms, named, fetch, news, lsd, tracker].into_iter().flatten().min()
+        [tick, swarms, named, fetch, news, lsd, self.dht_timeout(), tracker]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A remote end has connected to our listening socket. `None`: there is no room for it.

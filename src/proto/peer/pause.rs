@@ -19,6 +19,7 @@ impl Peer {
         }
         let members = swarm.members.clone();
         self.lsd_leave(id);
+        self.dht_leave(id);
         for member in members {
             self.close(now, member, Closed::Paused);
         }
@@ -52,6 +53,7 @@ impl Peer {
         }
         swarm.contacts.hurry(now);
         self.lsd_join(now, id);
+        self.dht_join(now, id);
         self.refresh_status(now, id);
         self.dial_due(now);
         true

@@ -145,6 +145,7 @@ impl Peer {
             return Err(Closed::UnknownInfoHash);
         }
         let handshake = Handshake::ours(info_hash, self.config.peer_id);
+        let handshake = handshake.with_dht(self.says_dht(info_hash));
         if let Some(conn) = self.connection(id) {
             conn.outgoing.push_bytes(&handshake.to_bytes());
             conn.phase = Ok(Phase::Handshaking { swarm, bytes, deadline });
@@ -204,6 +205,9 @@ impl Peer {
             log::info!("{remote} connected");
         }
         self.greet(now, id);
+        if theirs.dht() && self.says_dht(theirs.info_hash) {
+            self.say_port(id);
+        }
         if dialed {
             self.met(now, id);
         }

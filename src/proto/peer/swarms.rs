@@ -98,6 +98,7 @@ impl Peer {
     /// Leaves a swarm: its torrent was removed.
     pub fn remove_swarm(&mut self, now: Instant, id: SwarmId) {
         self.lsd_leave(id);
+        self.dht_leave(id);
         // First the swarm: then nobody's end asks others for blocks or counts as a loss.
         let Some(swarm) = self.swarms.remove(&id) else { return };
         self.by_hash.remove(&swarm.torrent.info_hash);
@@ -151,6 +152,7 @@ impl Peer {
         for member in members {
             self.update_interest(now, member);
         }
+        self.dht_join(now, id);
         self.refresh_status(now, id);
         self.dial_due(now);
     }
@@ -291,6 +293,8 @@ impl Peer {
                 log::info!("{name}: all peers gone, waiting");
                 swarm.contacts.hurry(now);
                 swarm.announcer.want_peers(now);
+                let info_hash = swarm.torrent.info_hash;
+                self.dht_want_peers(now, info_hash);
             }
             (Status::Checking, Status::Waiting) => log::info!("{name}: waiting for peers"),
             _ => log::info!("{name}: {before} -> {status}"),

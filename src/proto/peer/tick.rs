@@ -28,6 +28,7 @@ impl Peer {
         }
         self.resolve_named(now);
         self.lsd_due(now);
+        self.dht_due(now);
         if self.stopping {
             self.announce_due(now);
         } else {

@@ -3,6 +3,7 @@
 
 mod datagrams;
 mod magnets;
+mod nodes;
 mod requests;
 mod torrents;
 
@@ -67,6 +68,8 @@ pub struct Options {
     pub bind: Option<IpAddr>,
     /// Discover others on the local network (BEP 14).
     pub lsd: bool,
+    /// Take part in the DHT (BEP 5).
+    pub dht: bool,
     /// Folder of .torrent files to watch, if any.
     pub torrents: Option<PathBuf>,
     /// Contents and records.
@@ -118,6 +121,8 @@ pub struct Reactor {
     control: Option<Control>,
     stdin: Option<Stdin>,
     paused: Paused,
+    /// When the DHT's table is saved next.
+    table_at: Option<Instant>,
     stop_by: Option<Instant>,
 }
 
@@ -148,7 +153,7 @@ impl Reactor {
         if options.lsd {
             peer.start_lsd(now);
         }
-        Ok(Self {
+        let mut reactor = Self {
             poll,
             events: Events::with_capacity(EVENTS_A_TURN),
             clock,
@@ -177,8 +182,11 @@ impl Reactor {
             control: None,
             stdin: None,
             paused,
+            table_at: None,
             stop_by: None,
-        })
+        };
+        reactor.start_dht();
+        Ok(reactor)
     }
 
     /// One turn: waits at most `most` for something to happen, then does all of it that fits
@@ -228,6 +236,7 @@ impl Reactor {
             self.scan();
         }
         self.save_due(now);
+        self.save_table_due(now);
         Ok(())
     }
 
@@ -298,6 +307,7 @@ impl Reactor {
             self.stop_by = Some(now + STOP_WITHIN);
             self.peer.handle_stop(now);
             self.drain();
+            self.save_table();
             let swarms: Vec<SwarmId> = self.contents.keys().copied().collect();
             for swarm in swarms {
                 self.save(now, swarm);
@@ -325,7 +335,8 @@ impl Reactor {
         let saves = self.contents.values().filter(|c| c.dirty && !c.flushing);
         let save = saves.map(|c| c.saved_at + FLUSH_PAUSE).min();
         let hash = self.hashes.poll_timeout();
-        let wakes = [self.scan_at, self.accept_again_at, self.interfaces_at, self.stop_by];
+        let wakes =
+            [self.scan_at, self.accept_again_at, self.interfaces_at, self.table_at, self.stop_by];
         [self.peer.poll_timeout(), hash, save]
             .into_iter()
             .chain(wakes)

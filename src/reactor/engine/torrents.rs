@@ -43,6 +43,8 @@ impl Reactor {
         })?;
         content.queue_checks(now, id, &start.have, &mut self.hashes);
         let unchecked = content.unchecked;
+        let nodes =
+            if content.metainfo.private { Vec::new() } else { content.metainfo.nodes.clone() };
         self.contents.insert(id, content);
         if waiting.is_some() {
             self.forget_magnet(id);
@@ -51,6 +53,7 @@ impl Reactor {
             let added = self.peer.add_swarm(now, torrent, start);
             debug_assert_eq!(added, Some(id));
         }
+        nodes.iter().for_each(|node| self.add_torrent_node(node));
         if self.paused.contains(&info_hash) {
             self.peer.pause(now, id);
         }

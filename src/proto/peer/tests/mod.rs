@@ -2,6 +2,7 @@
 
 mod announces;
 mod late_blocks;
+mod nodes;
 
 use super::{Config, Peer};
 use crate::proto::outgoing::{span_of, Segment as Piece, SendPlan};

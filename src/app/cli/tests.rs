@@ -133,7 +133,7 @@ fn numbers_are_checked_in_words() {
 
 #[test]
 fn what_is_not_there_is_refused() {
-    for unknown in ["--max-up=5", "--public", "--rpc x", "-z", "-z5", "--seed-ratio 1"] {
+    for unknown in ["--max-up=5", "--rpc x", "-z", "-z5", "--seed-ratio 1"] {
         let text = refused(unknown);
         assert!(text.contains("no such option") || text.contains("Unrecognized"), "{text}");
     }

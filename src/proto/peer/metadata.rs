@@ -79,6 +79,7 @@ impl Peer {
         self.handle_hints(id, &bare);
         let named = self.named_addrs();
         self.learn_contacts(now, id, named, true);
+        self.dht_join(now, id);
         self.refresh_status(now, id);
         self.dial_due(now);
         Some(id)
@@ -135,6 +136,7 @@ impl Peer {
         self.learn_contacts(now, id, start.contacts, false);
         if private {
             self.lsd_leave(id);
+            self.dht_leave(id);
         }
     }
 
@@ -146,6 +148,8 @@ impl Peer {
         log::error!("{}: refused: {why}", swarm.torrent.name);
         swarm.stage = Stage::Failed;
         swarm.fetch = None;
+        self.dht_leave(id);
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
         self.events.push_back(Event::Failed(id, why.to_owned()));
         for member in swarm.members.clone() {
             self.close(now, member, Closed::Stopping);

@@ -189,7 +189,7 @@ impl Peer {
 
     fn dht_found(&mut self, now: Instant, info_hash: InfoHash, peers: Vec<SocketAddr>) {
         let Some(&id) = self.by_hash.get(&info_hash) else { return };
-        if !self.swarms.get(&id).is_some_and(Swarm::uses_dht) {
+        if self.swarms.get(&id).is_none_or(|swarm| swarm.torrent.private) {
             return;
         }
         let new = self.learn_contacts(now, id, peers, false);
@@ -201,7 +201,7 @@ impl Peer {
 
 impl Swarm {
     fn uses_dht(&self) -> bool {
-        let at_work = matches!(self.stage, Stage::Downloading | Stage::Complete);
-        at_work && !self.paused && !self.torrent.private
+        let started = !matches!(self.stage, Stage::Checking | Stage::Failed);
+        started && !self.paused && !self.torrent.private
     }
 }

@@ -6,6 +6,8 @@ entries: file, verdict, also, info_hash, checks). For every entry:
 
   show --json   exit 0 for a verdict of accept or accept-sanitised, 2 for reject; the info-hash,
                 file list and trackers of the manifest; at most 1 s and 64 MiB.
+  contacts      whom the main form dials for it: none that the manifest forbids, no tracker that it
+                does not list, no more trackers than it says.
   main form     started on a folder with the file and one sound torrent: the sound one is seeded;
                 a refusal is one line with the file's name; nothing appears outside the folders.
 """
@@ -18,11 +20,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import lab
 
 HERE = pathlib.Path(__file__).resolve().parent
 SECONDS_MAX = 1.0
+DIALS_WITHIN = 0.8
+CONTACTS = ("trackers", "trackers_max", "never_contact")
 RSS_MAX = 64 * lab.MIB
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -122,10 +127,14 @@ def judge_main(options, entry, path, control):
         result = control / "ended.json"
         process = lab.Process(
             under_measure(result, options.binary, "--listen", options.listen, "--bind",
-                          "127.0.0.1"),
+                          "127.0.0.1", "--no-lsd", "--no-dht", "--log-level",
+                          "debug" if dials_count(entry) else "info"),
             sandbox / "log.txt", cwd=run)
         try:
             process.wait_for(r"(?i)zz-control.*\bseeder\b", 10)
+            if dials_count(entry):
+                # The first round of announces; a second would come after a second at the earliest.
+                time.sleep(DIALS_WITHIN)
             process.stop()
         except lab.Failure as failure:
             yield f"main form: {failure}: {[line for _, line in process.lines[-3:]]}"
@@ -138,7 +147,10 @@ def judge_main(options, entry, path, control):
             yield f"main form ended with status {ended.status}"
         if ended.rss > RSS_MAX:
             yield f"main form took {ended.rss // lab.MIB} MiB"
-        yield from judge_lines(entry, [line for _, line in process.lines])
+        lines = [line for _, line in process.lines]
+        yield from judge_lines(entry, lines)
+        if dials_count(entry):
+            yield from judge_contacts(entry, lines)
         for name, mode in tree(sandbox).items():
             inside = name.startswith(("deep/run/torrents/", "deep/run/shareable/"))
             if name not in outside and not inside and name != "log.txt":
@@ -149,6 +161,33 @@ def judge_main(options, entry, path, control):
                 yield f"main form made {name} executable"
     finally:
         shutil.rmtree(sandbox, ignore_errors=True)
+
+
+def dials_count(entry):
+    """Whether the manifest says whom this file may make the program contact."""
+    return any(key in entry.get("checks", {}) for key in CONTACTS)
+
+
+def target(url):
+    """The host and port of a tracker's URL, as the log writes them."""
+    rest = url.split("://")[-1].split("/")[0]
+    return rest if re.search(r":\d+$", rest) else rest + ":80"
+
+
+def judge_contacts(entry, lines):
+    """Yields what is wrong with the addresses that were dialed."""
+    checks = entry.get("checks", {})
+    # The sound torrent beside it has a tracker, too.
+    own = {"127.0.0.1:5999"}
+    dialed = {found[1] for line in lines if (found := re.search(r"dialing (\S+)", line))} - own
+    for address in sorted(dialed & set(checks.get("never_contact", []))):
+        yield f"main form dials {address}"
+    if "trackers" in checks:
+        strangers = dialed - {target(url) for url in checks["trackers"]}
+        if strangers:
+            yield f"main form dials {sorted(strangers)[:4]}, not only {checks['trackers']}"
+    if len(dialed) > checks.get("trackers_max", len(dialed)):
+        yield f"main form dials {len(dialed)} trackers"
 
 
 def judge_lines(entry, lines):

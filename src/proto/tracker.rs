@@ -529,6 +529,7 @@ mod tests {
             no_peer_id: false,
             numwant: None,
             key: None,
+            tracker_id: None,
         }
     }
 

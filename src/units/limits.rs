@@ -36,6 +36,8 @@ pub const HASH_SLICE_BYTES: usize = 1024 * 1024;
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// A dialed socket must be connected by then.
 pub const DIAL_WITHIN: Duration = Duration::from_secs(5);
+/// A tracker on the LAN must be connected by then: a handshake takes a millisecond there.
+pub const LAN_DIAL_WITHIN: Duration = Duration::from_secs(1);
 /// An HTTP request must have arrived, and its answer be taken, by then.
 pub const HTTP_WITHIN: Duration = Duration::from_secs(5);
 /// A tracker must have answered by then.

@@ -214,9 +214,43 @@ impl fmt::Display for AddressError {
 
 impl core::error::Error for AddressError {}
 
+/// How a tracker is talked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scheme {
+    /// HTTP over TCP (BEP 3).
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// Datagrams (BEP 15).
+    Udp,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Udp => "udp",
+        }
+    }
+
+    /// The port where a URL names none. BEP 15 knows none for UDP; others take this one.
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http | Self::Udp => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
 /// Where a torrent says its tracker is (BEP 3, `announce`; BEP 12, `announce-list`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announce {
+    /// How to talk to it.
+    pub scheme: Scheme,
     /// Whom to dial.
     pub target: HostPort,
     /// What to ask for, with the query if there is one: `/announce?x=y`. Printable ASCII.
@@ -247,7 +281,7 @@ pub enum AnnounceError {
 }
 
 impl Announce {
-    /// Reads an `http://` URL, or a bare address, which means `http://IP:5000/announce` (port
+    /// Reads an `http://`, `https://` or `udp://` URL, or a bare address, which means `http://IP:5000/announce` (port
     /// and path as given) and a peer.
     ///
     /// # Errors
@@ -266,13 +300,13 @@ impl Announce {
     }
 
     fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<Self, AnnounceError> {
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" => {}
-            known @ ("https" | "udp" | "ws" | "wss") => {
-                return Err(AnnounceError::Unsupported(known.to_owned()));
-            }
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            "udp" => Scheme::Udp,
+            known @ ("ws" | "wss") => return Err(AnnounceError::Unsupported(known.to_owned())),
             _ => return Err(AnnounceError::Scheme(printable(scheme))),
-        }
+        };
         // RFC 3986, 3.5: the fragment stays with the client.
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -290,8 +324,8 @@ impl Announce {
             _ if path.starts_with('?') => format!("/{}", ascii(path)),
             _ => ascii(path),
         };
-        let target = HostPort::parse(authority, 80)?;
-        Ok(Self { target, path, bare: false, url: text.to_owned() })
+        let target = HostPort::parse(authority, scheme.default_port())?;
+        Ok(Self { scheme, target, path, bare: false, url: text.to_owned() })
     }
 
     fn parse_bare(text: &str) -> Result<Self, AnnounceError> {
@@ -299,7 +333,8 @@ impl Announce {
         let address = text.strip_suffix(ANNOUNCE_PATH).unwrap_or(text);
         let target = HostPort::parse(address, PORT_DEFAULT)?;
         let url = format!("http://{target}{ANNOUNCE_PATH}");
-        Ok(Self { target, path: ANNOUNCE_PATH.to_owned(), bare: true, url })
+        let scheme = Scheme::Http;
+        Ok(Self { scheme, target, path: ANNOUNCE_PATH.to_owned(), bare: true, url })
     }
 
     /// Whether the tracker is on our network, as far as its address tells: a bare address, a LAN
@@ -344,7 +379,7 @@ impl fmt::Display for AnnounceError {
             Self::Long => write!(f, "announce is longer than {ANNOUNCE_BYTES_MAX} bytes"),
             Self::Scheme(scheme) => write!(f, "announce: '{scheme}://' is no tracker"),
             Self::Unsupported(scheme) => {
-                write!(f, "announce: {scheme}:// trackers are not supported yet, only http://")
+                write!(f, "announce: {scheme}:// trackers are for browsers; use http, https or udp")
             }
             Self::User => f.write_str("announce: user names in URLs are not supported"),
         }
@@ -445,6 +480,8 @@ mod tests {
             ("http://t.example/", "t.example:80", "/"),
             ("http://t.example?k=1", "t.example:80", "/?k=1"),
             ("http://[::1]:5000/ä", "[::1]:5000", "/%C3%A4"),
+            ("HTTPS://t.example/a", "t.example:443", "/a"),
+            ("udp://t.example:6969", "t.example:6969", "/announce"),
         ] {
             let a = Announce::parse(text).unwrap();
             assert_eq!((a.target.to_string().as_str(), a.path.as_str()), (target, path));
@@ -457,9 +494,8 @@ mod tests {
     fn announces_we_refuse() {
         use AnnounceError as E;
         let error = |text: &str| Announce::parse(text).unwrap_err();
-        assert_eq!(error("udp://t.example:80"), E::Unsupported("udp".into()));
-        assert_eq!(error("HTTPS://t.example"), E::Unsupported("https".into()));
-        assert!(error("https://t").to_string().contains("https:// trackers are not supported"));
+        assert_eq!(error("WSS://t.example"), E::Unsupported("wss".into()));
+        assert!(error("ws://t").to_string().contains("ws:// trackers are for browsers"));
         assert_eq!(error("ftp://t.example"), E::Scheme("ftp".into()));
         assert_eq!(error("http://u:p@t.example/"), E::User);
         assert_eq!(error(&"x".repeat(5000)), E::Long);

@@ -19,6 +19,8 @@ pub const INTERVAL_MAX: Duration = Duration::from_secs(3600);
 const INTERVAL_ABSENT: Duration = Duration::from_secs(300);
 /// Bytes of the longest `key` kept: clients send eight.
 const KEY_BYTES_MAX: usize = 64;
+/// Bytes of the longest `tracker id` sent back.
+const TRACKER_ID_BYTES_MAX: usize = 256;
 /// Torrents one scrape may ask for: as many as fit a head of 8 KiB.
 const SCRAPE_MAX: usize = 128;
 
@@ -65,6 +67,8 @@ pub struct AnnounceRequest {
     pub numwant: Option<usize>,
     /// Proves to a tracker that it is the same peer after its address has changed.
     pub key: Option<Vec<u8>>,
+    /// What the tracker's last answer had as `tracker id`.
+    pub tracker_id: Option<Vec<u8>>,
 }
 
 /// What is wrong with an announce or a scrape; its text is the `failure reason`.
@@ -119,6 +123,7 @@ pub fn parse_query(query: &str) -> Result<AnnounceRequest, QueryError> {
         no_peer_id: get("no_peer_id").is_some_and(|v| v == b"1"),
         // Some clients say -1 for "as you like".
         numwant: get("numwant").and_then(|v| parse_number(&v)),
+        tracker_id: get("trackerid").and_then(|id| tracker_id(&id)),
         key: get("key").filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len())),
     })
 }
@@ -185,6 +190,9 @@ pub fn build_query(request: &AnnounceRequest) -> String {
     }
     if let Some(key) = &request.key {
         query.push_str(&format!("&key={}", escape(key)));
+    }
+    if let Some(id) = &request.tracker_id {
+        query.push_str(&format!("&trackerid={}", escape(id)));
     }
     query
 }
@@ -346,6 +354,8 @@ pub struct AnnounceAnswer {
     pub warning: Option<String>,
     /// Our address as the tracker sees it (BEP 24).
     pub external_ip: Option<IpAddr>,
+    /// To be sent back with the next announce.
+    pub tracker_id: Option<Vec<u8>>,
 }
 
 /// Why an answer of a tracker has no peers.
@@ -397,8 +407,14 @@ pub fn parse_answer(body: &[u8]) -> Result<AnnounceAnswer, AnswerError> {
         complete: count(dict, "complete"),
         incomplete: count(dict, "incomplete"),
         warning: text("warning message"),
+        tracker_id: dict.get("tracker id").and_then(Value::as_bytes).and_then(tracker_id),
         external_ip: dict.get("external ip").and_then(Value::as_bytes).and_then(address),
     })
+}
+
+/// One that would not fit a request head is left out.
+fn tracker_id(bytes: &[u8]) -> Option<Vec<u8>> {
+    (1..=TRACKER_ID_BYTES_MAX).contains(&bytes.len()).then(|| bytes.to_vec())
 }
 
 fn count(dict: Dict<'_>, key: &str) -> Option<u64> {
@@ -496,7 +512,7 @@ mod tests {
     fn the_example_of_the_specification_is_read() {
         let r = asked(
             "&port=6881&uploaded=1&downloaded=2&left=3&event=completed&compact=0\
-            &no_peer_id=1&numwant=7&key=ab%20c&ip=8.8.8.8&trackerid=x&&=&flag",
+            &no_peer_id=1&numwant=7&key=ab%20c&ip=8.8.8.8&trackerid=%00t%26&&=&flag",
         )
         .unwrap();
         let expected = AnnounceRequest {
@@ -511,6 +527,7 @@ mod tests {
             no_peer_id: true,
             numwant: Some(7),
             key: Some(b"ab c".to_vec()),
+            tracker_id: Some(b"\x00t&".to_vec()),
         };
         assert_eq!(r, expected);
     }
@@ -653,6 +670,7 @@ mod tests {
                 vec![Event::None, Event::Started, Event::Completed, Event::Stopped]),
             numwant in prop::option::of(0_usize..1000),
             key in prop::option::of(prop::collection::vec(any::<u8>(), 1..64)),
+            tracker_id in prop::option::of(prop::collection::vec(any::<u8>(), 1..64)),
         ) {
             let request = AnnounceRequest {
                 info_hash: InfoHash(ids.0),
@@ -666,6 +684,7 @@ mod tests {
                 no_peer_id: flags.1,
                 numwant,
                 key,
+                tracker_id,
             };
             prop_assert_eq!(parse_query(&build_query(&request)), Ok(request));
         }

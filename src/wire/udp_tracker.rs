@@ -200,6 +200,7 @@ fn announce(r: &mut Reader<'_>) -> Result<AnnounceRequest, Malformed> {
         // BEP 15: -1 is "as you like".
         numwant: usize::try_from(wanted).ok(),
         key: Some(key.to_vec()),
+        tracker_id: None,
     })
 }
 
@@ -421,6 +422,7 @@ mod tests {
             no_peer_id: true,
             numwant: None,
             key: Some(vec![0xde, 0xad, 0xbe, 0xef]),
+            tracker_id: None,
         }
     }
 

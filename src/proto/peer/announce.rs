@@ -1,16 +1,16 @@
 //! Our announces to trackers, ours among them; and the answers we give as a tracker.
 
 use super::Peer;
-use crate::proto::announcer::Progress;
+use crate::proto::announcer::{Datagram, Progress};
 use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
-use crate::proto::output::{Action, Asked, Asker, Event};
+use crate::proto::output::{Action, Asked, Asker, Event, Via};
 use crate::proto::swarm::Swarm;
 use crate::proto::tracker::Announced;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN};
 use crate::units::time::Instant;
-use crate::wire::address::HostPort;
+use crate::wire::address::{is_dialable, is_lan, HostPort, Scheme};
 use crate::wire::announce::Event as Said;
 use crate::wire::http;
 use core::net::{IpAddr, SocketAddr};
@@ -24,8 +24,10 @@ impl Peer {
             if swarm.announcer.poll_timeout().is_none_or(|at| at > now) {
                 continue;
             }
-            if !self.ports.has_free() && !self.make_room(now) {
-                return;
+            self.announce_datagrams(now, id);
+            let Some(swarm) = self.swarms.get(&id) else { continue };
+            if swarm.announcer.needs_port(now) && !self.ports.has_free() && !self.make_room(now) {
+                continue;
             }
             let Some(swarm) = self.swarms.get_mut(&id) else { continue };
             if let Some(attempt) = swarm.announcer.poll(now) {
@@ -46,22 +48,30 @@ impl Peer {
         let Some(swarm) = self.swarms.get_mut(&id) else { return };
         let ips = match answer {
             Ok(ips) => ips,
-            Err(why) => {
-                return tell_failure(now, swarm, &why);
-            }
+            Err(why) => return tell_failure(now, swarm, &why),
         };
         // A5: the announce address is ours, so we are the tracker.
-        if ips.iter().any(|&(_, own)| own) && host.port == listen {
+        let scheme = swarm.announcer.scheme();
+        let own = ips.iter().any(|&(_, own)| own) && host.port == listen;
+        if own && scheme != Some(Scheme::Https) {
             log::info!("{}: {host} is this host: we are the tracker", swarm.torrent.name);
             return swarm.announcer.handle_own(now);
         }
-        let Some(&(ip, _)) = ips.first() else {
+        let ips: Vec<IpAddr> = ips.iter().map(|&(ip, _)| ip).collect();
+        let Some(ip) = swarm.announcer.choose(&ips) else {
             return tell_failure(now, swarm, "it has no address");
         };
         if let Err(why) = swarm.announcer.admit(ip) {
             return tell_failure(now, swarm, why);
         }
         let remote = SocketAddr::new(ip, host.port);
+        if scheme == Some(Scheme::Https) {
+            return tell_failure(now, swarm, "https:// trackers are not supported yet");
+        }
+        if scheme == Some(Scheme::Udp) {
+            swarm.announcer.open_udp(now, remote, is_lan(ip));
+            return self.announce_datagrams(now, id);
+        }
         if !self.ports.has_free() {
             self.make_room(now);
         }
@@ -101,14 +111,7 @@ impl Peer {
         match swarm.announcer.handle_answer(now, bytes, ended) {
             Progress::NeedMore => return,
             Progress::Done(peers) => {
-                let name = &swarm.torrent.name;
-                swarm.announce_told.clear();
-                if event == Some(Said::Stopped) {
-                    log::info!("{name}: tracker {remote} told: stopped");
-                } else {
-                    log::info!("{name}: tracker {remote} knows {} peers", peers.len());
-                }
-                self.learn_contacts(now, id_of_swarm, peers, false);
+                self.announce_done(now, id_of_swarm, remote, event, peers);
             }
             Progress::Failed(why) => tell_failure(now, swarm, &why),
             Progress::Redirect => log::debug!("{}: tracker {remote} redirects", swarm.torrent.name),
@@ -116,6 +119,80 @@ impl Peer {
         // Already told: the close must not count as another failure.
         self.remove_quietly(id);
         self.dial_due(now);
+    }
+
+    /// A tracker has answered with these peers.
+    fn announce_done(
+        &mut self,
+        now: Instant,
+        id: SwarmId,
+        remote: SocketAddr,
+        event: Option<Said>,
+        peers: Vec<SocketAddr>,
+    ) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        let name = &swarm.torrent.name;
+        swarm.announce_told.clear();
+        if event == Some(Said::Stopped) {
+            log::info!("{name}: tracker {remote} told: stopped");
+        } else {
+            log::info!("{name}: tracker {remote} knows {} peers", peers.len());
+        }
+        // Where a dial has failed before, somebody may be now.
+        peers.iter().for_each(|&peer| swarm.contacts.vouched(peer, now));
+        self.learn_contacts(now, id, peers, false);
+    }
+
+    /// Sends what an announce over UDP has to send.
+    fn announce_datagrams(&mut self, now: Instant, id: SwarmId) {
+        let (peer_id, port) = (self.config.peer_id, self.config.listen_port);
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        let stats = swarm.stats(peer_id, port);
+        match swarm.announcer.poll_datagram(now, &stats) {
+            Some(Datagram::Send(to, bytes)) => {
+                log::debug!("-> {to} announce of {} over UDP", swarm.torrent.name);
+                self.actions.push_back(Action::SendDatagram { via: Via::Port, to, bytes });
+            }
+            Some(Datagram::GaveUp(why)) => tell_failure(now, swarm, &why),
+            None => {}
+        }
+    }
+
+    /// A datagram that may be a tracker's answer has come.
+    pub(super) fn tracker_answer(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+        let answers = |(&id, swarm): (&SwarmId, &mut Swarm)| {
+            let event = swarm.announcer.event_in_flight();
+            Some((id, event, swarm.announcer.handle_datagram(now, from, bytes)?))
+        };
+        let Some((id, event, progress)) = self.swarms.iter_mut().find_map(answers) else {
+            return log::debug!("<- {from} a tracker's answer that nobody waits for");
+        };
+        match progress {
+            Progress::Done(peers) => self.announce_done(now, id, from, event, peers),
+            Progress::Failed(why) => {
+                if let Some(swarm) = self.swarms.get_mut(&id) {
+                    tell_failure(now, swarm, &why);
+                }
+            }
+            Progress::NeedMore | Progress::Redirect => self.announce_datagrams(now, id),
+        }
+        if !self.stopping {
+            self.dial_due(now);
+        }
+    }
+
+    /// The host at this address runs this program: it is a tracker for every swarm that is not
+    /// private (BEP 27), in case the torrent's own are away.
+    pub(super) fn learn_tracker(&mut self, now: Instant, addr: SocketAddr, only: Option<SwarmId>) {
+        let (own, port) = (&self.config.own_addresses, self.config.listen_port);
+        if !is_dialable(addr) || addr.port() == port && own.contains(&addr.ip()) {
+            return;
+        }
+        for (id, swarm) in &mut self.swarms {
+            if only.is_none_or(|only| only == *id) && !swarm.torrent.private {
+                swarm.announcer.add_host(now, addr);
+            }
+        }
     }
 
     /// More of an HTTP request has come; answers it once it is whole.
@@ -203,6 +280,9 @@ impl Peer {
 pub(super) fn tell_failure(now: Instant, swarm: &mut Swarm, why: &str) {
     swarm.announcer.handle_failure(now, why);
     let (name, status) = (&swarm.torrent.name, swarm.announcer.status());
+    if swarm.announcer.failed_at_host() {
+        return log::debug!("{name}: announce failed: {status}");
+    }
     match swarm.announce_told.say(now, status) {
         Some(line) => log::warn!("{name}: announce failed: {line}"),
         None => log::debug!("{name}: announce failed: {status}"),

@@ -14,6 +14,8 @@ use core::net::{IpAddr, SocketAddr};
 enum Kind {
     /// The DHT's (BEP 5).
     Krpc,
+    /// An answer to an announce of ours (BEP 15).
+    TrackerAnswer,
     /// A request to our tracker (BEP 15).
     TrackerRequest,
     /// Nobody's.
@@ -28,6 +30,8 @@ fn kind(bytes: &[u8]) -> Kind {
             Kind::TrackerRequest
         }
         _ if bytes.first() == Some(&krpc::FIRST_BYTE) => Kind::Krpc,
+        // An answer begins with its action, of which there are four.
+        Some(head) if head >> 32 < 4 => Kind::TrackerAnswer,
         _ => Kind::Unknown,
     }
 }
@@ -40,6 +44,7 @@ impl Peer {
             Via::Lsd => self.local_announce(now, from, bytes),
             Via::Port => match kind(bytes) {
                 Kind::Krpc => self.krpc_received(now, from, bytes),
+                Kind::TrackerAnswer => self.tracker_answer(now, from, bytes),
                 Kind::TrackerRequest => self.tracker_request(now, from, bytes),
                 Kind::Unknown => log::debug!("<- {from} a datagram of no protocol we know"),
             },
@@ -97,6 +102,7 @@ mod tests {
         assert_eq!(kind(&[0x80, 0, 0, 0, 0, 0, 0, 1]), Kind::TrackerRequest);
         assert_eq!(kind(b"d1:ad2:id20:"), Kind::Krpc);
         assert_eq!(kind(b"d"), Kind::Krpc);
+        assert_eq!(kind(&[0, 0, 0, 3, 1, 2, 3, 4]), Kind::TrackerAnswer);
         for other in [&b""[..], b"\x80", &[0x41; 20]] {
             assert_eq!(kind(other), Kind::Unknown);
         }

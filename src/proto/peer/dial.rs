@@ -7,9 +7,9 @@ use crate::proto::contacts::Ending;
 use crate::proto::output::{Action, Asker};
 use crate::proto::swarm::{Stage, Swarm};
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{ANNOUNCE_WITHIN, DIAL_WITHIN, HANDSHAKE_WITHIN};
+use crate::units::limits::{ANNOUNCE_WITHIN, DIAL_WITHIN, HANDSHAKE_WITHIN, LAN_DIAL_WITHIN};
 use crate::units::time::{Duration, Instant};
-use crate::wire::address::{is_dialable, HostPort};
+use crate::wire::address::{is_dialable, is_lan, HostPort};
 use crate::wire::handshake::Handshake;
 use core::net::{IpAddr, SocketAddr};
 
@@ -113,7 +113,11 @@ impl Peer {
         contact: Option<SocketAddr>,
     ) -> bool {
         let Some(lease) = self.ports.take() else { return false };
-        let id = self.insert(now, remote, Phase::Dialing { purpose, deadline: now + DIAL_WITHIN });
+        // A LAN tracker that is away is asked about once a second, so no dial waits longer.
+        let announce = matches!(purpose, Purpose::Announce(_));
+        let near = announce && is_lan(remote.ip());
+        let deadline = now + if near { LAN_DIAL_WITHIN } else { DIAL_WITHIN };
+        let id = self.insert(now, remote, Phase::Dialing { purpose, deadline });
         if let Some(conn) = self.connection(id) {
             conn.dialed = true;
             conn.lease = Some(lease);
@@ -203,6 +207,7 @@ impl Peer {
         for swarm in swarms.into_iter().filter(|&s| only.is_none_or(|only| only == s)) {
             self.learn_contacts(now, swarm, addrs.iter().copied(), true);
         }
+        addrs.into_iter().for_each(|addr| self.learn_tracker(now, addr, only));
     }
 
     /// Whether the swarm dials at all, and if so, whether only hosts the user named (A6).

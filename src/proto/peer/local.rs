@@ -71,6 +71,7 @@ impl Peer {
         if let Some(host) = heard.new_host.filter(other) {
             log::info!("{host} is on the local network");
             self.events.push_back(Event::HostSeen(host));
+            self.learn_tracker(now, host, None);
         }
         for (info_hash, addr) in heard.swarms {
             let Some(&swarm) = self.by_hash.get(&info_hash) else { continue };

@@ -25,6 +25,9 @@ use log::Level;
 /// Lines about verified pieces of one torrent for people; the others are for debugging.
 const PIECE_LINES_MAX: u32 = 200;
 
+/// Peers of the last run that are asked in place of a tracker that is away.
+const CONTACTS_AS_TRACKERS: usize = 4;
+
 /// What the resume record says of a swarm; see `wire::resume`.
 #[derive(Clone, Debug)]
 pub struct Progress {
@@ -147,6 +150,10 @@ impl Peer {
                 _ => self.actions.push_back(Action::Resolve(host, Asker::Dialer(Some(id)))),
             }
         }
+        // Hosts that are likely to run this program, and so a tracker.
+        let best = swarm.contacts.best().into_iter().take(CONTACTS_AS_TRACKERS);
+        let hosts: Vec<_> = best.chain(self.named_addrs()).chain(self.lan_hosts()).collect();
+        hosts.into_iter().for_each(|host| self.learn_tracker(now, host, Some(id)));
         let named = self.named_addrs();
         self.learn_contacts(now, id, named, true);
         for member in members {

@@ -129,6 +129,7 @@ mod tests {
             no_peer_id: true,
             numwant: None,
             key: None,
+            tracker_id: None,
         }
     }
 

@@ -1,0 +1,61 @@
+//! What an announce says, and how over HTTP.
+
+use super::{Announcer, State};
+use crate::units::id::{InfoHash, PeerId};
+use crate::wire::announce::{build_query, AnnounceRequest, Event};
+use crate::wire::http;
+
+/// Peers asked for.
+pub(super) const NUMWANT: usize = 100;
+
+/// What the announce tells about us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// Our name.
+    pub peer_id: PeerId,
+    /// Where we listen.
+    pub port: u16,
+    /// Bytes uploaded.
+    pub uploaded: u64,
+    /// Bytes downloaded.
+    pub downloaded: u64,
+    /// Bytes missing.
+    pub left: u64,
+}
+
+impl Announcer {
+    /// The HTTP request of the attempt in flight; empty if there is none.
+    #[must_use]
+    pub fn request(&self, stats: &Stats) -> Vec<u8> {
+        let State::InFlight(flight) = &self.state else { return Vec::new() };
+        // A redirection may carry the whole query already.
+        if flight.hops > 0 && flight.path.contains("info_hash=") {
+            return http::get(&flight.target, &flight.path);
+        }
+        let mut announce = self.announce(stats, flight.event);
+        announce.key = Some(format!("{:08x}", self.key).into_bytes());
+        announce.tracker_id.clone_from(&self.tracker(flight.place).tracker_id);
+        let query = build_query(&announce);
+        let joint = if flight.path.contains('?') { '&' } else { '?' };
+        http::get(&flight.target, &format!("{}{joint}{query}", flight.path))
+    }
+
+    pub(super) fn announce(&self, stats: &Stats, event: Event) -> AnnounceRequest {
+        AnnounceRequest {
+            info_hash: stats.info_hash,
+            peer_id: stats.peer_id,
+            port: stats.port,
+            uploaded: stats.uploaded,
+            downloaded: stats.downloaded,
+            left: stats.left,
+            event,
+            compact: true,
+            no_peer_id: false,
+            numwant: Some(if event == Event::Stopped { 0 } else { NUMWANT }),
+            key: None,
+            tracker_id: None,
+        }
+    }
+}

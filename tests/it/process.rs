@@ -119,10 +119,10 @@ impl Host {
     /// The arguments of the main form on this host.
     pub fn arguments(&self) -> Vec<String> {
         let (ip, port, max_conns) = (self.addr.ip(), self.addr.port(), self.max_conns);
-        let line = format!(
-            "--bind {ip} --listen {port} --max-conns {max_conns} --log-level debug --quiet"
-        );
-        line.split(' ').map(str::to_owned).collect()
+        let own = format!("--bind {ip} --listen {port} --max-conns {max_conns}");
+        // Tests run side by side and must not find each other.
+        let quiet = "--no-lsd --no-dht --log-level debug --quiet";
+        own.split(' ').chain(quiet.split(' ')).map(str::to_owned).collect()
     }
 
     /// Starts the main form and waits until it listens.

@@ -2,6 +2,7 @@
 
 use crate::process::{address, program, Host, Peer};
 use crate::torrent::{Torrent, BLOCK, PIECE};
+use crate::tracker::answer_once;
 use crate::wire::{self, handshake, message, name, Wire, PLAIN};
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,8 +18,8 @@ fn a_second_signal_ends_it_at_once() {
         let torrent = Torrent::announced("twice.bin", PIECE, &url);
         let host = Host::with_content(&torrent);
         let mut peer = host.seed();
-        let (_started, _) = Wire::accept(&tracker);
-        peer.wait_for("announce of twice.bin");
+        answer_once(&tracker, b"d8:intervali1800e5:peers0:e");
+        peer.wait_for("knows 0 peers");
         peer.signal(signal);
         peer.wait_for("once more to stop at once");
         peer.signal(signal);

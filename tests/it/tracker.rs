@@ -249,7 +249,7 @@ fn ipv6_peers_are_listed_as_peers6() {
 }
 
 /// One request to a tracker written by hand; answers it and returns its target.
-fn answer_once(tracker: &TcpListener, body: &[u8]) -> String {
+pub fn answer_once(tracker: &TcpListener, body: &[u8]) -> String {
     let (mut stream, _) = tracker.accept().unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut target = String::new();

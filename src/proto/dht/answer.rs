@@ -38,10 +38,10 @@ impl Dht {
         match *query {
             Query::Ping => {}
             Query::FindNode { target, want } => {
-                answer.nodes = self.nodes_near(now, asked.from, target, want);
+                answer.nodes = self.nodes_near(asked.from, target, want);
             }
             Query::GetPeers { info_hash, want } => {
-                answer.nodes = self.nodes_near(now, asked.from, info_hash.into(), want);
+                answer.nodes = self.nodes_near(asked.from, info_hash.into(), want);
                 answer.token = Some(self.tokens.make(now, asked.from.ip(), info_hash));
                 answer.values = self.values(now, asked.from, info_hash);
             }
@@ -92,7 +92,7 @@ impl Dht {
     }
 
     /// BEP 32: the nodes of the families asked for, or of the family that asks.
-    fn nodes_near(&self, now: Instant, from: SocketAddr, name: NodeId, want: Want) -> [Vec<u8>; 2] {
+    fn nodes_near(&self, from: SocketAddr, name: NodeId, want: Want) -> [Vec<u8>; 2] {
         let asks = |v6: bool| match want {
             Want { v4: false, v6: false } => from.is_ipv6() == v6,
             Want { v4, v6: want6 } => (v6 && want6) || (!v6 && v4),
@@ -102,7 +102,7 @@ impl Dht {
         [false, true].map(|v6| {
             let mut out = Vec::new();
             if asks(v6) {
-                let nodes = self.overlays[usize::from(v6)].table.good_near(now, name);
+                let nodes = self.overlays[usize::from(v6)].table.good_near(name);
                 let nodes = nodes.into_iter().filter(fit).filter(|node| node.addr != from);
                 nodes.for_each(|node| push_node(&mut out, node.id, node.addr));
             }

@@ -4,8 +4,8 @@ use super::lookup::{Lookup, Purpose};
 use super::secure::{id_for, is_verified};
 use super::table::{Placed, K};
 use super::{
-    family, Dht, Event, Overlay, Search, BOOTSTRAP_LAST, CARE_EVERY, JOIN_FIRST, LOOKUPS_MAX,
-    PENDING_MAX, SEARCH_AGAIN, SEARCH_FOUND,
+    family, Dht, Event, Overlay, Search, BOOTSTRAP_FIRST, BOOTSTRAP_LAST, CARE_EVERY, JOIN_FIRST,
+    LOOKUPS_MAX, PENDING_MAX, SEARCH_AGAIN, SEARCH_FOUND,
 };
 use crate::units::id::{InfoHash, NodeId};
 use crate::units::time::{Duration, Instant};
@@ -249,9 +249,14 @@ impl Dht {
 
     /// Asks addresses that were never asked.
     fn ask_contacts(&mut self, now: Instant) {
-        if self.node_count() == 0 && now >= self.bootstrap_at && !self.bootstrap.is_empty() {
+        let known = self.node_count();
+        if known >= K {
+            self.bootstrap_pause = BOOTSTRAP_FIRST;
+        } else if now >= self.bootstrap_at && !self.bootstrap.is_empty() {
+            // Also with a few nodes: they may be an island that lost its way to the others.
             self.bootstrap_at = now + self.bootstrap_pause;
-            self.bootstrap_pause = (self.bootstrap_pause * 2).min(BOOTSTRAP_LAST);
+            let last = if known == 0 { BOOTSTRAP_LAST } else { SEARCH_AGAIN };
+            self.bootstrap_pause = (self.bootstrap_pause * 2).min(last);
             for addr in self.bootstrap.clone() {
                 self.queue_contact(addr);
             }

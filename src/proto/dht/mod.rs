@@ -32,7 +32,7 @@ use peers::PeerStore;
 use random::Random;
 use secure::Votes;
 use std::collections::{BTreeMap, VecDeque};
-use table::Table;
+use table::{Table, K};
 use tokens::Tokens;
 
 /// Swarms announced and looked up: each costs a lookup every quarter of an hour.
@@ -64,9 +64,10 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(3 * 60);
 /// First pause before our own id is looked up again while there are few nodes: those who come
 /// at the same moment find each other only then. It doubles.
 const JOIN_FIRST: Duration = Duration::from_secs(2);
-/// First pause before the addresses to begin at are asked again; it doubles.
+/// First pause before the addresses to begin at are asked again, while few nodes are known; it
+/// doubles.
 const BOOTSTRAP_FIRST: Duration = Duration::from_secs(1);
-/// Longest such pause.
+/// Longest such pause while nobody is known.
 const BOOTSTRAP_LAST: Duration = Duration::from_secs(60);
 
 /// What the node is told at its start.
@@ -374,7 +375,7 @@ impl Dht {
         let ready = (0..2).filter(|&v6| room && self.is_ready(v6));
         let next = |v6: usize| [due(v6), Some(self.overlays[v6].join_at)].into_iter().flatten();
         let search = ready.flat_map(next).min();
-        let alone = !self.bootstrap.is_empty() && self.node_count() == 0;
+        let alone = !self.bootstrap.is_empty() && self.node_count() < K;
         let bootstrap = alone.then_some(self.bootstrap_at);
         let expire = (!self.peers.is_empty()).then_some(self.expire_at);
         [queries, care, search, bootstrap, expire].into_iter().flatten().min()

@@ -43,10 +43,6 @@ impl Node {
     const fn is_bad(&self) -> bool {
         self.failures >= FAILURES_MAX
     }
-
-    fn is_good(&self, now: Instant) -> bool {
-        self.failures == 0 && now - self.seen < QUESTIONABLE_AFTER
-    }
 }
 
 /// Nodes that share a number of leading bits with our id (in the last bucket: at least so many).
@@ -181,11 +177,12 @@ impl Table {
         }
     }
 
-    /// Nodes nearest to a name, for an answer: good ones, and if there are too few, others that
-    /// are not known to be bad.
-    pub(super) fn good_near(&self, now: Instant, name: NodeId) -> Vec<Node> {
+    /// Nodes nearest to a name, for an answer: those that answered the last time. BEP 5 wants good
+    /// ones; but a node that was only silent is most likely there, and to leave the nearest out
+    /// would lead lookups astray.
+    pub(super) fn good_near(&self, name: NodeId) -> Vec<Node> {
         let mut nodes: Vec<Node> = self.live().filter(|node| node.failures == 0).collect();
-        nodes.sort_unstable_by_key(|node| (!node.is_good(now), name.distance(node.id)));
+        nodes.sort_unstable_by_key(|node| name.distance(node.id));
         nodes.truncate(K);
         nodes
     }
@@ -394,7 +391,7 @@ mod tests {
         assert_eq!(table.buckets.len(), 3);
         assert!(table.buckets.iter().all(|b| b.live.len() <= K && b.spare.len() <= K));
         assert_eq!(table.near(id(1, 3), 1)[0].id, id(1, 3));
-        assert_eq!(table.good_near(at(0), id(0, 3)).len(), K);
+        assert_eq!(table.good_near(id(0, 3)).len(), K);
     }
 
     #[test]
@@ -419,7 +416,7 @@ mod tests {
         assert_eq!(table.usable(), 7);
         assert_eq!(table.near(id(0, 3), 8).len(), 8, "but they are tried last");
         assert_eq!(table.near(id(0, 3), 8)[7].id, id(0, 3));
-        assert!(table.good_near(at(1), id(0, 3)).iter().all(|node| node.id != id(0, 3)));
+        assert!(table.good_near(id(0, 3)).iter().all(|node| node.id != id(0, 3)));
         assert_eq!(table.answered(at(2), id(0, 3), addr(3)), Placed::In);
         assert_eq!(table.usable(), 8);
     }

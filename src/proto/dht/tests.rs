@@ -155,6 +155,22 @@ fn a_lost_network_is_found_again() {
 }
 
 #[test]
+fn an_island_finds_the_others_again() {
+    let mut net = Net::new(4);
+    let now = net.now;
+    // The second asks the first in vain, and is found by the third before it asks again.
+    let (first, dht) = net.nodes.remove(0);
+    net.nodes[0].1.add_bootstrap(now, first);
+    net.nodes[1].1.add_bootstrap(now, addr(2));
+    net.run(Duration::from_millis(500));
+    assert_eq!(net.nodes[0].1.node_count(), 1);
+    net.nodes.insert(0, (first, dht));
+    net.events.push(Vec::new());
+    net.run(Duration::from_secs(60));
+    assert_eq!(net.nodes[2].1.node_count(), 2);
+}
+
+#[test]
 fn a_saved_table_is_enough_to_begin_with() {
     let mut net = Net::new(10);
     let now = net.now;

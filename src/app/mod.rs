@@ -1,10 +1,13 @@
 //! What a person meets: the command line, the commands, the progress display.
 
+pub mod catalogue;
 pub mod check;
 pub mod cli;
 pub mod create;
+pub mod desk;
 pub mod get;
 pub mod logging;
+pub mod page;
 pub mod progress;
 pub mod run;
 pub mod show;

@@ -314,7 +314,9 @@ impl Content {
         }
     }
 
-    fn root(&self, places: &Places) -> PathBuf {
+    /// Where the content is now.
+    #[must_use]
+    pub fn root(&self, places: &Places) -> PathBuf {
         match self.place {
             Place::Part => folders::part_path(&places.shareable, &self.layout),
             Place::Final | Place::Doubtful => folders::final_path(&places.shareable, &self.layout),

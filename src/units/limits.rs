@@ -71,6 +71,12 @@ pub const CONTROL_OUT_MAX: usize = 64 * 1024 * 1024;
 pub const CONSOLE_READ_BYTES: usize = 4 * 1024;
 /// Bytes of a line of the console.
 pub const CONSOLE_LINE_MAX: usize = 64 * 1024;
+/// Hosts that one search asks, those included that others name: all of a /24 network.
+pub const SEARCH_HOSTS_MAX: usize = 254;
+/// Names looked for at once.
+pub const SEARCHES_MAX: usize = 16;
+/// Torrents offered by others and fetched at once.
+pub const OFFERS_MAX: usize = 8;
 /// Torrents in one catalogue.
 pub const CATALOGUE_ENTRIES_MAX: usize = 10_000;
 /// Hosts that one catalogue names: a class has forty.

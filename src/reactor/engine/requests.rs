@@ -71,6 +71,13 @@ impl Reactor {
         changed
     }
 
+    /// The torrent is to go: nothing of its pause is to be remembered.
+    pub fn forget_paused(&mut self, swarm: SwarmId) {
+        if let Some(content) = self.contents.get(&swarm) {
+            self.paused.set(content.metainfo.info_hash, false);
+        }
+    }
+
     /// Answers a request of another peer or a browser.
     pub fn answer(&mut self, conn: ConnId, bytes: &[u8]) {
         let now = self.clock.now();

@@ -1,0 +1,221 @@
+//! The commands themselves: what each does to a running peer, and what it answers as JSON.
+
+use super::super::text::{self, escape};
+use super::request::HELP;
+use super::tables;
+use crate::reactor::contents::Content;
+use crate::reactor::engine::Reactor;
+use crate::reactor::folders::save_atomically;
+use crate::units::bitfield::Bitfield;
+use crate::units::id::{InfoHash, SwarmId};
+use crate::wire::catalogue::near;
+use crate::wire::magnet::Magnet;
+use crate::wire::metainfo::{File, Metainfo};
+use serde_json::{json, Value};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+pub(super) fn help() -> Value {
+    let rows = HELP.iter().map(|(command, what)| vec![(*command).to_owned(), (*what).to_owned()]);
+    let table = tables::table(&["command", "what it does"], rows, "");
+    json!({ "said": table.trim_end() })
+}
+
+pub(super) fn status(reactor: &mut Reactor, listen: &[SocketAddr]) -> Value {
+    let torrents: Vec<Value> = reactor
+        .reports()
+        .iter()
+        .map(|report| {
+            let length = u128::from(report.length);
+            let percent = (u128::from(report.have) * 100).checked_div(length).unwrap_or(100);
+            json!({
+                "name": report.name,
+                "info_hash": report.info_hash.to_string(),
+                "status": report.status.to_string(),
+                "length": report.length,
+                "have": report.have,
+                "percent": u64::try_from(percent).unwrap_or(100),
+                "down_rate": report.down_rate,
+                "up_rate": report.up_rate,
+                "downloaded": report.downloaded,
+                "uploaded": report.uploaded,
+                "wasted": report.wasted,
+                "peers": report.peers,
+            })
+        })
+        .collect();
+    let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+    json!({ "client": crate::wire::extended::CLIENT, "listen": listen, "torrents": torrents })
+}
+
+pub(super) fn peers(reactor: &mut Reactor) -> Value {
+    let reports = reactor.peers();
+    let peers: Vec<Value> = reports
+        .iter()
+        .filter_map(|peer| {
+            let content = reactor.content(peer.swarm)?;
+            let count = u64::from(content.metainfo.geometry.piece_count());
+            let percent = (u64::from(peer.pieces) * 100).checked_div(count).unwrap_or(100);
+            Some(json!({
+                "torrent": content.metainfo.name,
+                "address": peer.remote.to_string(),
+                "listens": peer.listens.map(|addr| addr.to_string()),
+                "dialed": peer.dialed,
+                "client": peer.client,
+                "percent": percent,
+                "down_rate": peer.down_rate,
+                "up_rate": peer.up_rate,
+                "am_choking": peer.am_choking,
+                "am_interested": peer.am_interested,
+                "peer_choking": peer.peer_choking,
+                "peer_interested": peer.peer_interested,
+            }))
+        })
+        .collect();
+    json!({ "peers": peers })
+}
+
+pub(super) fn files(reactor: &mut Reactor) -> Value {
+    let reports = reactor.reports();
+    let mut files = Vec::new();
+    for (id, content) in reactor.contents() {
+        let status = reports.iter().find(|report| report.id == id);
+        let status = status.map(|report| report.status.to_string());
+        let verified = reactor.verified(id);
+        let metainfo = &content.metainfo;
+        for file in metainfo.files.iter().filter(|file| !file.pad) {
+            files.push(json!({
+                "torrent": metainfo.name,
+                "path": metainfo.shown_path(file),
+                "length": file.length,
+                "have": verified.as_ref().map_or(0, |have| bytes_of(metainfo, file, have)),
+                "status": status,
+            }));
+        }
+    }
+    json!({ "files": files })
+}
+
+/// Bytes of the file that lie in verified pieces.
+fn bytes_of(metainfo: &Metainfo, file: &File, have: &Bitfield) -> u64 {
+    let length = u64::from(metainfo.geometry.piece_length());
+    let end = file.offset.saturating_add(file.length);
+    if have.is_full() {
+        return file.length;
+    }
+    let mut sum = 0;
+    let mut at = file.offset;
+    while at < end {
+        let next = (at / length + 1).saturating_mul(length).min(end);
+        if u32::try_from(at / length).is_ok_and(|piece| have.get(piece)) {
+            sum += next - at;
+        }
+        at = next;
+    }
+    sum
+}
+
+pub(super) fn add(reactor: &mut Reactor, what: &str) -> Result<Value, String> {
+    if Magnet::is_magnet(what) {
+        return Err("magnet links cannot be added yet; name a .torrent file".to_owned());
+    }
+    let bytes = super::super::read_torrent(Path::new(what)).map_err(|error| error.to_string())?;
+    let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{}: {error}", escape(what)))?;
+    let path = place(reactor, &bytes)?;
+    let said = format!("added {}: {}", escape(&metainfo.name), text::path(&path));
+    Ok(json!({
+        "name": metainfo.name,
+        "info_hash": metainfo.info_hash.to_string(),
+        "torrent": path.to_string_lossy(),
+        "said": said,
+    }))
+}
+
+/// Puts a .torrent into the torrents folder, from where it starts.
+pub(super) fn place(reactor: &mut Reactor, bytes: &[u8]) -> Result<PathBuf, String> {
+    let folder = reactor.torrents().ok_or_else(|| {
+        "this process downloads one torrent and takes no other; start a peer without a command"
+            .to_owned()
+    })?;
+    let metainfo = Metainfo::parse(bytes).map_err(|error| error.to_string())?;
+    if reactor.swarm_of(metainfo.info_hash).is_some() {
+        return Err(format!("{} is here already", escape(&metainfo.name)));
+    }
+    let mut same = reactor.contents().filter(|(_, c)| c.metainfo.name == metainfo.name);
+    if same.next().is_some() {
+        let name = escape(&metainfo.name);
+        return Err(format!("another torrent of the name {name} is here; remove it first"));
+    }
+    drop(same);
+    let path = folder.join(file_name(bytes)?);
+    if path.symlink_metadata().is_ok() && std::fs::read(&path).ok().as_deref() != Some(bytes) {
+        return Err(format!("{} is there already, and another", text::path(&path)));
+    }
+    save_atomically(&path, bytes).map_err(|error| format!("{}: {error}", text::path(&path)))?;
+    reactor.rescan();
+    Ok(path)
+}
+
+/// What the .torrent is to be called: `NAME.torrent`, the name cut if it is too long for that.
+pub(super) fn file_name(bytes: &[u8]) -> Result<String, String> {
+    /// Of a file name, `.torrent`, and what stands around it while it is written.
+    const NAME_BYTES_MAX: usize = 255 - ".".len() - ".torrent.new".len();
+    let metainfo = Metainfo::parse(bytes).map_err(|error| error.to_string())?;
+    // A name that begins with a dot would be hidden from the scan.
+    let name = metainfo.name.trim_start_matches('.');
+    let mut end = name.len().min(NAME_BYTES_MAX);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    Ok(match &name[..end] {
+        "" => format!("{}.torrent", metainfo.info_hash),
+        name => format!("{name}.torrent"),
+    })
+}
+
+pub(super) fn remove(reactor: &mut Reactor, name: &str) -> Result<Value, String> {
+    let swarm = find(reactor, name)?;
+    let content = reactor.content(swarm).ok_or("it is gone")?;
+    if reactor.torrents().is_none() {
+        return Err("this process downloads one torrent; stop it to end that".to_owned());
+    }
+    let (source, name) = (content.source.clone(), content.metainfo.name.clone());
+    let place = text::path(&content.root(reactor.places()));
+    std::fs::remove_file(&source).map_err(|error| format!("{}: {error}", text::path(&source)))?;
+    // A torrent of that name that comes again is not to be paused.
+    reactor.forget_paused(swarm);
+    reactor.rescan();
+    let said = format!("removed {}; its content stays: {place}", escape(&name));
+    Ok(json!({ "name": name, "content": place, "said": said }))
+}
+
+pub(super) fn pause(reactor: &mut Reactor, name: &str, paused: bool) -> Result<Value, String> {
+    let swarm = find(reactor, name)?;
+    let name = reactor.content(swarm).map(|c| c.metainfo.name.clone()).unwrap_or_default();
+    let changed = reactor.set_paused(swarm, paused);
+    let said = match (paused, changed) {
+        (true, true) => format!("{} is paused", escape(&name)),
+        (true, false) => format!("{} was paused already", escape(&name)),
+        (false, true) => format!("{} goes on", escape(&name)),
+        (false, false) => format!("{} was not paused", escape(&name)),
+    };
+    Ok(json!({ "name": name, "changed": changed, "said": said }))
+}
+
+/// The torrent that is meant: by its name, its info-hash or its file.
+pub(super) fn find(reactor: &Reactor, name: &str) -> Result<SwarmId, String> {
+    let by = |is: &dyn Fn(&Content) -> bool| {
+        reactor.contents().find(|(_, content)| is(content)).map(|(id, _)| id)
+    };
+    let file = Path::new(name).file_name();
+    let hash = InfoHash::from_hex(name);
+    by(&|c| c.metainfo.name == name)
+        .or_else(|| by(&|c| Some(c.metainfo.info_hash) == hash))
+        .or_else(|| by(&|c| c.source.file_name() == file))
+        .ok_or_else(|| {
+            let names = reactor.contents().map(|(_, c)| c.metainfo.name.as_str());
+            let near = near(name, names).iter().map(|n| escape(n)).collect::<Vec<_>>().join(", ");
+            let hint = if near.is_empty() { near } else { format!("; there is: {near}") };
+            format!("no torrent {} here{hint}", escape(name))
+        })
+}

@@ -1,0 +1,280 @@
+//! What a running peer does for people and other peers beside sharing: answers the catalogue's
+//! requests, obeys the console and the control socket (one implementation for both), looks for
+//! names, takes torrents that are offered.
+
+mod commands;
+pub mod request;
+pub mod search;
+pub mod tables;
+
+use super::catalogue;
+use crate::proto::output::{Event, FetchId};
+use crate::reactor::engine::Reactor;
+use crate::units::id::InfoHash;
+use crate::units::limits::{OFFERS_MAX, SEARCHES_MAX, SEARCH_HOSTS_MAX};
+use crate::units::time::{Duration, Instant};
+use crate::wire::http::Response;
+use request::Request;
+use search::{News, Search, Sought};
+use serde_json::{json, Value};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Who wants to know what comes of a search.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asker {
+    /// The console: the torrent goes into the torrents folder.
+    Console,
+    /// The command `get`, which ends with it: the torrent goes beside the records.
+    Get,
+    /// Nobody: another peer has offered it.
+    Offer,
+}
+
+/// What the session is to do or say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Out {
+    /// Lines for the person at the console.
+    Print(String),
+    /// End as after a signal.
+    Quit,
+    /// The command `get` has failed: nobody has it.
+    Nobody(String),
+    /// The command `get` has failed otherwise.
+    Failed(String),
+}
+
+/// The desk.
+#[derive(Debug)]
+pub struct Desk {
+    /// Our addresses, for `status`.
+    listen: Vec<SocketAddr>,
+    searches: Vec<(Asker, Search)>,
+    /// Torrents placed in the folder whose swarms are to learn of these peers.
+    coming: Vec<(InfoHash, Vec<SocketAddr>)>,
+    /// Hosts that answered or were named before, for searches.
+    hosts: Vec<SocketAddr>,
+}
+
+impl Desk {
+    /// A desk for the peer that listens there.
+    #[must_use]
+    pub fn new(listen: Vec<SocketAddr>) -> Self {
+        Self { listen, searches: Vec::new(), coming: Vec::new(), hosts: Vec::new() }
+    }
+
+    /// Begins to look for a name, for the command `get`.
+    pub fn get(&mut self, now: Instant, name: &str) {
+        let search = Search::new(Sought::Name(name.to_owned()), false, now);
+        self.searches.push((Asker::Get, search));
+    }
+
+    /// Whether something is looked for, or found and not yet at work.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.searches.is_empty() || !self.coming.is_empty()
+    }
+
+    /// How long the desk can wait.
+    #[must_use]
+    pub fn pause(&self, now: Instant) -> Duration {
+        let timeouts = self.searches.iter().map(|(_, search)| search.timeout(now));
+        timeouts.min().map_or(Duration::MAX, |at| at - now)
+    }
+
+    /// Something has happened.
+    pub fn handle_event(&mut self, reactor: &mut Reactor, event: &Event, out: &mut Vec<Out>) {
+        match event {
+            Event::Asked(asked) => {
+                let answer = catalogue::answer(reactor, asked);
+                reactor.answer(asked.conn, &answer);
+            }
+            Event::Fetched(fetch, answer) => self.fetched(reactor, *fetch, answer, out),
+            Event::Offered(info_hash, from) => self.offered(reactor, *info_hash, *from),
+            _ => {}
+        }
+    }
+
+    /// Does what is due: requests of the control socket, the next steps of the searches.
+    pub fn turn(&mut self, reactor: &mut Reactor, out: &mut Vec<Out>) {
+        while let Some((client, line)) = reactor.poll_control() {
+            let reply = match Request::from_json(&line) {
+                Err(why) => Err(why),
+                Ok(Request::Quit) => {
+                    out.push(Out::Quit);
+                    Ok(json!({ "said": "stopping" }))
+                }
+                Ok(request) => self.obey(reactor, &request),
+            };
+            let reply = match reply {
+                Ok(result) => json!({ "ok": true, "result": result }),
+                Err(error) => json!({ "ok": false, "error": error }),
+            };
+            reactor.reply(client, &reply.to_string());
+        }
+        self.coming.retain(|(info_hash, holders)| match reactor.swarm_of(*info_hash) {
+            Some(swarm) => {
+                reactor.add_contacts(swarm, holders);
+                false
+            }
+            None => true,
+        });
+        self.search(reactor, out);
+    }
+
+    /// One line of the console.
+    pub fn console(&mut self, reactor: &mut Reactor, line: &str, out: &mut Vec<Out>) {
+        let request = match Request::parse(line) {
+            Ok(request) => request,
+            Err(_) if line.trim().is_empty() => return,
+            Err(why) => return out.push(Out::Print(format!("{why}\n"))),
+        };
+        let now = reactor.now();
+        let who_only = matches!(request, Request::Who(_));
+        match &request {
+            Request::Quit => out.push(Out::Quit),
+            Request::Get(name) | Request::Who(name) => {
+                if !who_only && commands::find(reactor, name).is_ok() {
+                    let said = format!("{} is here already\n", super::text::escape(name));
+                    return out.push(Out::Print(said));
+                }
+                if self.searches.len() >= SEARCHES_MAX {
+                    let said = "too many searches at once; wait for an answer\n";
+                    return out.push(Out::Print(said.to_owned()));
+                }
+                let search = Search::new(Sought::Name(name.clone()), who_only, now);
+                self.searches.push((Asker::Console, search));
+                self.search(reactor, out);
+            }
+            _ => out.push(Out::Print(match self.obey(reactor, &request) {
+                Ok(result) => tables::render(&result),
+                Err(why) => format!("{why}\n"),
+            })),
+        }
+    }
+
+    /// Does what is asked at once; the result is for [`tables::render`] or for programs.
+    fn obey(&mut self, reactor: &mut Reactor, request: &Request) -> Result<Value, String> {
+        match request {
+            Request::Status => Ok(commands::status(reactor, &self.listen)),
+            Request::Peers => Ok(commands::peers(reactor)),
+            Request::Files => Ok(commands::files(reactor)),
+            Request::Add(what) => commands::add(reactor, what),
+            Request::Remove(name) => commands::remove(reactor, name),
+            Request::Pause(name) => commands::pause(reactor, name, true),
+            Request::Resume(name) => commands::pause(reactor, name, false),
+            Request::Help => Ok(commands::help()),
+            Request::Get(_) | Request::Who(_) => {
+                Err("get and who are for the console; from outside use: reactor-peer get".into())
+            }
+            Request::Quit => Ok(json!({ "said": "stopping" })),
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        reactor: &mut Reactor,
+        fetch: FetchId,
+        answer: &Result<Response, String>,
+        out: &mut Vec<Out>,
+    ) {
+        let now = reactor.now();
+        for at in 0..self.searches.len() {
+            let news = self.searches[at].1.handle_answer(now, fetch, answer);
+            if !news.is_empty() {
+                self.report(reactor, at, news, out);
+                break;
+            }
+        }
+        self.search(reactor, out);
+    }
+
+    /// Another peer has dialed us for a torrent that is not here, and the user takes what is
+    /// offered: its .torrent is fetched from there.
+    fn offered(&mut self, reactor: &mut Reactor, info_hash: InfoHash, from: SocketAddr) {
+        let known = reactor.swarm_of(info_hash).is_some()
+            || self.coming.iter().any(|(hash, _)| *hash == info_hash)
+            || self.searches.iter().any(|(_, s)| *s.sought() == Sought::Hash(info_hash));
+        let offers = self.searches.iter().filter(|(asker, _)| *asker == Asker::Offer).count();
+        if known || offers >= OFFERS_MAX || reactor.torrents().is_none() {
+            return;
+        }
+        log::info!("{from} offers the torrent {info_hash}");
+        let now = reactor.now();
+        let mut search = Search::new(Sought::Hash(info_hash), false, now);
+        search.add_hosts(now, [from]);
+        self.searches.push((Asker::Offer, search));
+    }
+
+    /// Lets every search go on as far as it can.
+    fn search(&mut self, reactor: &mut Reactor, out: &mut Vec<Out>) {
+        let now = reactor.now();
+        let hosts = match self.searches.is_empty() {
+            true => return,
+            false => reactor.peer().hosts(SEARCH_HOSTS_MAX),
+        };
+        let resolving = reactor.peer().is_resolving();
+        let mut at = 0;
+        while at < self.searches.len() {
+            let (asker, search) = &mut self.searches[at];
+            if *asker != Asker::Offer {
+                search.add_hosts(now, hosts.iter().chain(&self.hosts).copied());
+            }
+            let news = search.turn(now, resolving);
+            for (host, target) in search.due(now) {
+                let fetch = reactor.fetch(host, target);
+                search.fetching(now, host, fetch);
+            }
+            let before = self.searches.len();
+            self.report(reactor, at, news, out);
+            at += usize::from(self.searches.len() == before);
+        }
+    }
+
+    /// Tells what came of the search at this place, and ends it where it is over.
+    fn report(&mut self, reactor: &mut Reactor, at: usize, news: Vec<News>, out: &mut Vec<Out>) {
+        let asker = self.searches[at].0.clone();
+        let say = |line: String, out: &mut Vec<Out>| match asker {
+            Asker::Console => out.push(Out::Print(format!("{line}\n"))),
+            Asker::Get | Asker::Offer => log::info!("{line}"),
+        };
+        for one in news {
+            let over = !matches!(one, News::Say(_));
+            match one {
+                News::Say(line) => say(line, out),
+                News::Done => {}
+                News::Nobody(why) if asker == Asker::Get => out.push(Out::Nobody(why)),
+                News::Nobody(why) => say(why, out),
+                News::Found(bytes, info_hash, holders) => {
+                    let placed = match asker {
+                        Asker::Get => self.start(reactor, &bytes).map(|()| None),
+                        _ => commands::place(reactor, &bytes).map(Some),
+                    };
+                    match placed {
+                        Ok(path) => {
+                            if let Some(path) = path {
+                                say(format!("placed {}", super::text::path(&path)), out);
+                            }
+                            self.coming.push((info_hash, holders));
+                        }
+                        Err(why) if asker == Asker::Get => out.push(Out::Failed(why)),
+                        Err(why) => say(why, out),
+                    }
+                }
+            }
+            if over {
+                self.searches.remove(at);
+                return;
+            }
+        }
+    }
+
+    /// Begins to download for the command `get`.
+    fn start(&mut self, reactor: &mut Reactor, bytes: &[u8]) -> Result<(), String> {
+        let name = commands::file_name(bytes)?;
+        let path: PathBuf = reactor.places().state.join(name);
+        crate::reactor::folders::save_atomically(&path, bytes)
+            .map_err(|error| format!("{}: {error}", super::text::path(&path)))?;
+        reactor.add_torrent(&path, bytes).map(drop)
+    }
+}

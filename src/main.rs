@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use reactor_peer::app::cli::{self, Command};
 use reactor_peer::app::create::Request;
-use reactor_peer::app::{check, create, get, run, show, Failure, DONE};
+use reactor_peer::app::{check, control, create, get, run, share, show, Failure, DONE};
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
@@ -52,6 +52,8 @@ fn obey(command: Command) -> Result<u8, Failure> {
         Command::Get { torrent, output, network, wait } => {
             get::get(&torrent, &output, &network, wait)
         }
+        Command::Control { request, state, json } => control::control(&request, &state, json, out),
+        Command::Share { path, to, run } => share::share(&path, &to, &run, out),
         Command::Run(wishes) => run::run(&wishes),
     }
 }

@@ -115,6 +115,6 @@ fn torrent(reactor: &Reactor, name: &str) -> Option<Vec<u8>> {
     match super::read_torrent(&content.source) {
         Ok(bytes) => Some(bytes),
         // Its file is gone or never was one; all that matters of it is still here.
-        Err(_) => Some([b"d4:info", content.metainfo.raw_info(), b"e"].concat()),
+        Err(_) => Some([&b"d4:info"[..], content.metainfo.raw_info(), b"e"].concat()),
     }
 }

@@ -13,6 +13,9 @@ use std::time::Duration;
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use log::LevelFilter;
 
+mod control;
+
+use super::desk::request::Request;
 use crate::units::limits::PIECE_BYTES_MAX;
 use crate::wire::metainfo::text::escape;
 
@@ -26,9 +29,27 @@ const MAX_CONNS_PUBLIC: u16 = 50;
 pub enum Command {
     /// Run the peer.
     Run(Run),
+    /// Share a file or a folder.
+    Share {
+        /// What to share.
+        path: PathBuf,
+        /// Hosts to push it to, as written.
+        to: Vec<String>,
+        /// The rest as in the main form.
+        run: Run,
+    },
+    /// Ask a running peer.
+    Control {
+        /// What.
+        request: Request,
+        /// Its state folder.
+        state: PathBuf,
+        /// For programs.
+        json: bool,
+    },
     /// Download one torrent and exit.
     Get {
-        /// The .torrent file.
+        /// The .torrent file, or the name of what a host of the LAN shares.
         torrent: String,
         /// Folder to put the content in.
         output: PathBuf,
@@ -92,6 +113,14 @@ pub struct Run {
     pub shareable: PathBuf,
 }
 
+impl Run {
+    /// Where the records and the control socket are.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.network.state.clone().unwrap_or_else(|| self.torrents.join(".reactor-peer"))
+    }
+}
+
 /// How a peer reaches others, and what it says meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -126,6 +155,8 @@ pub struct Network {
     pub upload_slots: usize,
     /// Tell peers of each other.
     pub pex: bool,
+    /// Take torrents that other peers offer.
+    pub accept_torrents: bool,
     /// End when every torrent is complete.
     pub exit_when_complete: bool,
     /// What happens goes to stdout as JSON, one object a line.
@@ -350,6 +381,7 @@ macro_rules! with_network {
                     seed_dials: self.seed_dials,
                     upload_slots: self.upload_slots.into(),
                     pex: !self.no_pex,
+                    accept_torrents: false,
                     exit_when_complete,
                     json: self.json,
                     quiet: self.quiet || self.json,
@@ -388,6 +420,9 @@ with_network! {
         /// end as soon as every torrent is complete
         #[argh(switch)]
         exit_when_complete: bool,
+        /// take torrents that other peers push to us (share --to)
+        #[argh(switch)]
+        accept_torrents: bool,
         /// print the version
         #[argh(switch, short = 'V')]
         #[allow(dead_code)]
@@ -401,6 +436,14 @@ with_network! {
 #[argh(subcommand)]
 enum Sub {
     Get(GetArgs),
+    Share(ShareArgs),
+    Status(control::StatusArgs),
+    Peers(control::PeersArgs),
+    Files(control::FilesArgs),
+    Add(control::AddArgs),
+    Remove(control::RemoveArgs),
+    Pause(control::PauseArgs),
+    Resume(control::ResumeArgs),
     Show(ShowArgs),
     Create(CreateArgs),
     SetAnnounce(SetAnnounceArgs),
@@ -408,7 +451,8 @@ enum Sub {
 }
 
 with_network! {
-    /// Download one torrent, verify it, and exit.
+    /// Download one torrent, verify it, and exit. Instead of a .torrent file the name of the content
+    /// will do: then every known host is asked for it.
     #[derive(FromArgs, ArgsInfo)]
     #[argh(subcommand, name = "get", help_triggers("-h", "--help"))]
     struct GetArgs {
@@ -419,9 +463,31 @@ with_network! {
         /// (default 30s, or 90s while a tracker or a host does not answer)
         #[argh(option, from_str_fn(span), arg_name = "TIME")]
         wait: Option<Duration>,
-        /// the .torrent file, or a magnet link
-        #[argh(positional, arg_name = "TORRENT|MAGNET")]
+        /// the .torrent file, a magnet link, or the name of what a host shares
+        #[argh(positional, arg_name = "TORRENT|MAGNET|NAME")]
         torrent: String,
+    }
+}
+
+with_network! {
+    /// Share a file or a folder: make its torrent, announce it at this host, and run. Content
+    /// outside the shareable folder is linked into it, not copied.
+    #[derive(FromArgs, ArgsInfo)]
+    #[argh(subcommand, name = "share", help_triggers("-h", "--help"))]
+    struct ShareArgs {
+        /// folder of .torrent files (default torrents)
+        #[argh(option, default = "PathBuf::from(\"torrents\")", arg_name = "DIR")]
+        torrents: PathBuf,
+        /// folder of the content (default shareable)
+        #[argh(option, default = "PathBuf::from(\"shareable\")", arg_name = "DIR")]
+        shareable: PathBuf,
+        /// push it to this host, which must run with --accept-torrents or have the torrent; may be
+        /// given several times (default port 5000)
+        #[argh(option, arg_name = "ADDR")]
+        to: Vec<String>,
+        /// file or folder to share
+        #[argh(positional, arg_name = "PATH")]
+        path: PathBuf,
     }
 }
 
@@ -501,7 +567,10 @@ impl Args {
     fn into_command(mut self) -> Result<Command, UsageError> {
         Ok(match self.command.take() {
             None => Command::Run(Run {
-                network: self.network(self.exit_when_complete)?,
+                network: Network {
+                    accept_torrents: self.accept_torrents,
+                    ..self.network(self.exit_when_complete)?
+                },
                 torrents: self.torrents,
                 shareable: self.shareable,
             }),
@@ -510,6 +579,18 @@ impl Args {
                 let GetArgs { torrent, output, wait, .. } = get;
                 Command::Get { torrent, output, network, wait }
             }
+            Some(Sub::Share(mut share)) => {
+                let network = share.network(false)?;
+                let ShareArgs { torrents, shareable, to, path, .. } = share;
+                Command::Share { path, to, run: Run { network, torrents, shareable } }
+            }
+            Some(Sub::Status(args)) => args.into_command(),
+            Some(Sub::Peers(args)) => args.into_command(),
+            Some(Sub::Files(args)) => args.into_command(),
+            Some(Sub::Add(args)) => args.into_command(),
+            Some(Sub::Remove(args)) => args.into_command(),
+            Some(Sub::Pause(args)) => args.into_command(),
+            Some(Sub::Resume(args)) => args.into_command(),
             Some(Sub::Show(ShowArgs { json, piece, file })) => Command::Show { file, json, piece },
             Some(Sub::Create(create)) => Command::Create {
                 path: create.path,

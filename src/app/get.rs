@@ -1,4 +1,5 @@
-//! `get`: download one torrent, verify it, exit.
+//! `get`: download one torrent, verify it, exit. Named by its .torrent file, a magnet link, or the
+//! name of the content, for which every known host is asked (E4).
 
 use super::cli::Network;
 use super::run::{start_log, Ending, Session};
@@ -16,7 +17,8 @@ const WAIT_ANSWERED: Duration = Duration::from_secs(30);
 /// Patience with a tracker or a host that does not answer: in a class they start minutes apart.
 const WAIT_UNANSWERED: Duration = Duration::from_secs(90);
 
-/// Downloads the content of `torrent`, a .torrent file or a magnet link, into `output`. Returns the
+/// Downloads the content of `torrent`, a .torrent file, a magnet link or the name of what some host
+/// shares, into `output`. Returns the
 /// exit code: 0 when all of it is there, 7 when stopped before. `wait`: how long to wait for
 /// somebody who has it; zero is for ever.
 ///
@@ -39,17 +41,23 @@ pub fn get(
         let added = match &wanted {
             Wanted::Torrent(source, bytes) => reactor.add_torrent(source, bytes),
             Wanted::Magnet(magnet) => reactor.add_magnet(magnet.clone()),
+            Wanted::Name(_) => return Ok(()),
         };
         let failed = |why| Failure::Failed(format!("{}: {why}", wanted.shown()));
         swarm = Some(added.map_err(failed)?);
         Ok(())
     })?;
+    if let Wanted::Name(name) = &wanted {
+        log::info!("asking the hosts of this LAN for {}", wanted.shown());
+        session.desk.get(session.reactor.now(), name);
+    }
     session.serve(&mut |reactor| {
+        swarm = swarm.or_else(|| reactor.contents().next().map(|(id, _)| id));
         if let Some(why) = swarm.and_then(|swarm| nobody_has_it(reactor, swarm, wait)) {
             let why = format!("{}: {why}", wanted.shown());
             return Some(Ending::Failed(Failure::NobodyHasIt(why)));
         }
-        reactor.is_at_rest().then_some(Ending::Done)
+        (swarm.is_some() && reactor.is_at_rest()).then_some(Ending::Done)
     })
 }
 
@@ -73,14 +81,27 @@ fn nobody_has_it(reactor: &mut Reactor, swarm: SwarmId, wait: Option<Duration>) 
 enum Wanted {
     Torrent(PathBuf, Vec<u8>),
     Magnet(Magnet),
+    Name(String),
 }
 
 impl Wanted {
+    /// What ends in .torrent or has a folder in it is a file, so that a mistyped path is told of
+    /// at once; another file counts only if it is a torrent: the content itself may lie here from
+    /// an earlier run.
     fn read(text: &str) -> Result<Self, Failure> {
         if Magnet::is_magnet(text) {
             let magnet = Magnet::parse(text);
             return magnet.map(Self::Magnet).map_err(|error| Failure::Refused(error.to_string()));
         }
+        match Self::read_file(text) {
+            Err(_) if !text.ends_with(".torrent") && !text.contains('/') && !text.is_empty() => {
+                Ok(Self::Name(text.to_owned()))
+            }
+            read => read,
+        }
+    }
+
+    fn read_file(text: &str) -> Result<Self, Failure> {
         let source = PathBuf::from(text);
         let bytes = super::read_torrent(&source)?;
         Metainfo::parse(&bytes)
@@ -92,6 +113,7 @@ impl Wanted {
         match self {
             Self::Torrent(source, _) => shown(source),
             Self::Magnet(magnet) => magnet.shown_name(),
+            Self::Name(name) => super::text::escape(name),
         }
     }
 }

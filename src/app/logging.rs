@@ -12,8 +12,30 @@ use std::sync::{Mutex, OnceLock};
 
 /// The log file, if there is one.
 static FILE: OnceLock<Mutex<LogFile>> = OnceLock::new();
-/// The line at the foot of the terminal, which log lines must not tear.
-static FOOT: OnceLock<Mutex<String>> = OnceLock::new();
+/// What stands at the foot of the terminal, which log lines must not tear.
+static FOOT: Mutex<Foot> = Mutex::new(Foot { bars: String::new(), prompt: String::new() });
+
+/// The bars, each on a line, and below them the line that is being typed.
+struct Foot {
+    bars: String,
+    prompt: String,
+}
+
+impl Foot {
+    /// What draws it.
+    fn text(&self) -> String {
+        format!("{}{}", self.bars, self.prompt)
+    }
+
+    /// What takes it away.
+    fn clear(&self) -> String {
+        match (self.bars.matches('\n').count(), self.prompt.is_empty()) {
+            (0, true) => String::new(),
+            (0, false) => "\r\x1b[J".to_owned(),
+            (up, _) => format!("\r\x1b[{up}A\x1b[J"),
+        }
+    }
+}
 
 /// Starts logging. Nothing below `level` is said.
 ///
@@ -22,7 +44,7 @@ static FOOT: OnceLock<Mutex<String>> = OnceLock::new();
 pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     let mut loggers: Vec<Box<dyn SharedLogger>> = Vec::new();
     if io::stderr().is_terminal() {
-        loggers.push(WriteLogger::new(level, config(), AboveFoot));
+        loggers.push(WriteLogger::new(level, config(), AboveFoot { line: Vec::new() }));
     } else {
         // Into a pipe or a file: no colours, no cursor movements.
         loggers.push(TermLogger::new(level, config(), TerminalMode::Stderr, ColorChoice::Never));
@@ -47,16 +69,34 @@ pub fn reopen() {
     }
 }
 
-/// Draws `text` as the foot of the terminal; empty takes it away.
-pub fn set_foot(text: &str) {
-    let foot = FOOT.get_or_init(Mutex::default);
-    let Ok(mut foot) = foot.lock() else { return };
+/// Draws these bars at the foot of the terminal; empty takes them away.
+pub fn set_foot(bars: &str) {
+    redraw(|foot| bars.clone_into(&mut foot.bars));
+}
+
+/// Draws this line below the bars; empty takes it away.
+pub fn set_prompt(prompt: &str) {
+    redraw(|foot| prompt.clone_into(&mut foot.prompt));
+}
+
+/// Prints results to standard output, above the foot.
+pub fn print(text: &str) {
+    let Ok(foot) = FOOT.lock() else { return };
     let mut stderr = io::stderr().lock();
-    let drawn = write!(stderr, "{}{text}", clear(&foot)).and_then(|()| stderr.flush());
+    let mut stdout = io::stdout().lock();
+    // Who has closed either of them reads nothing more.
+    let _ = write!(stderr, "{}", foot.clear()).and_then(|()| stderr.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = write!(stderr, "{}", foot.text()).and_then(|()| stderr.flush());
+}
+
+fn redraw(change: impl FnOnce(&mut Foot)) {
+    let Ok(mut foot) = FOOT.lock() else { return };
+    let before = foot.clear();
+    change(&mut foot);
+    let mut stderr = io::stderr().lock();
     // A terminal that is gone shows nothing more.
-    if drawn.is_ok() {
-        text.clone_into(&mut foot);
-    }
+    let _ = write!(stderr, "{before}{}", foot.text()).and_then(|()| stderr.flush());
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -96,38 +136,22 @@ fn config() -> Config {
     config.build()
 }
 
-/// What takes a foot of several lines away.
-fn clear(foot: &str) -> String {
-    let up = foot.matches('\n').count();
-    if foot.is_empty() {
-        String::new()
-    } else if up == 0 {
-        "\r\x1b[J".to_owned()
-    } else {
-        format!("\r\x1b[{up}A\x1b[J")
-    }
-}
-
 /// Writes lines above the foot.
-struct AboveFoot;
+struct AboveFoot {
+    line: Vec<u8>,
+}
 
 impl Write for AboveFoot {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let foot = FOOT.get_or_init(Mutex::default).lock();
-        let foot = foot.map(|foot| foot.clone()).unwrap_or_default();
         // The logger writes a line in parts: the foot comes back with the last of them.
-        let mut stderr = io::stderr().lock();
-        if foot.is_empty() {
-            return stderr.write(bytes);
-        }
-        stderr.write_all(clear(&foot).as_bytes())?;
-        stderr.write_all(bytes)?;
-        if bytes.ends_with(b"\n") {
-            stderr.write_all(foot.as_bytes())?;
-        } else if let Some(lock) = FOOT.get() {
-            if let Ok(mut foot) = lock.lock() {
-                foot.clear();
-            }
+        self.line.extend_from_slice(bytes);
+        if self.line.ends_with(b"\n") {
+            let Ok(foot) = FOOT.lock() else { return Ok(bytes.len()) };
+            let mut stderr = io::stderr().lock();
+            stderr.write_all(foot.clear().as_bytes())?;
+            stderr.write_all(&self.line)?;
+            stderr.write_all(foot.text().as_bytes())?;
+            self.line.clear();
         }
         Ok(bytes.len())
     }

@@ -3,6 +3,8 @@
 pub mod catalogue;
 pub mod check;
 pub mod cli;
+pub mod console;
+pub mod control;
 pub mod create;
 pub mod desk;
 pub mod get;
@@ -10,6 +12,7 @@ pub mod logging;
 pub mod page;
 pub mod progress;
 pub mod run;
+pub mod share;
 pub mod show;
 pub mod stream;
 pub mod text;

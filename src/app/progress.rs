@@ -159,7 +159,8 @@ fn foot(reports: &[Report]) -> String {
     text
 }
 
-fn width() -> usize {
+/// Columns of the terminal that the log is on, but one.
+pub(super) fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(io::stderr());
     size.map_or(80, |size| usize::from(size.ws_col)).max(20) - 1
 }

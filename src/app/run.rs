@@ -1,6 +1,8 @@
 //! The main form: share what is complete, download what is not, until told to stop.
 
 use super::cli::{Network, Run};
+use super::console::Console;
+use super::desk::{Desk, Out};
 use super::logging;
 use super::progress::Progress;
 use super::stream::Stream;
@@ -39,11 +41,8 @@ const PUBLIC_ROUTERS: &[&str] = &[
 /// When the port is in use, or a folder cannot be used.
 pub fn run(run: &Run) -> Result<u8, Failure> {
     start_log(&run.network)?;
-    for folder in [&run.torrents, &run.shareable] {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Failure::Failed(format!("{}: {error}", shown(folder))))?;
-    }
-    let state = run.network.state.clone().unwrap_or_else(|| run.torrents.join(".reactor-peer"));
+    make_folders(run)?;
+    let state = run.state();
     let torrents = Some(run.torrents.as_path());
     let mut session =
         Session::open(&run.network, &run.shareable, state, torrents, &mut |reactor| {
@@ -51,9 +50,19 @@ pub fn run(run: &Run) -> Result<u8, Failure> {
             Ok(())
         })?;
     session.introduce(&run.torrents, &run.shareable);
+    session.open_console();
     let done_when_complete = run.network.exit_when_complete;
     session
         .serve(&mut |reactor| (done_when_complete && reactor.is_at_rest()).then_some(Ending::Done))
+}
+
+/// Makes the folders where they are missing.
+pub(super) fn make_folders(run: &Run) -> Result<(), Failure> {
+    for folder in [&run.torrents, &run.shareable] {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Failure::Failed(format!("{}: {error}", shown(folder))))?;
+    }
+    Ok(())
 }
 
 /// The log as the user wants it.
@@ -66,7 +75,7 @@ pub(super) fn start_log(network: &Network) -> Result<(), Failure> {
 
 /// How the work ends.
 #[derive(Debug)]
-pub(super) enum Ending {
+pub enum Ending {
     /// All that was asked for is there.
     Done,
     /// It cannot be done.
@@ -78,6 +87,8 @@ pub(super) enum Ending {
 /// A reactor at work, with its display.
 pub(super) struct Session {
     pub(super) reactor: Reactor,
+    pub(super) desk: Desk,
+    console: Option<Console>,
     progress: Progress,
     stream: Stream,
     /// Why the first torrent that failed did.
@@ -113,7 +124,7 @@ impl Session {
             upload_slots: network.upload_slots,
             pex: network.pex,
             own_addresses: sockets::own_addresses(network.bind),
-            accept_torrents: false,
+            accept_torrents: network.accept_torrents,
         };
         let options = Options {
             config,
@@ -133,13 +144,30 @@ impl Session {
         load(&mut reactor)?;
         hosts.into_iter().for_each(|host| reactor.add_host(host));
         dht_hosts.into_iter().for_each(|host| reactor.add_dht_host(host));
-        for ip in sockets::own_addresses(network.bind) {
-            log::info!("listening on {}", std::net::SocketAddr::new(ip, port));
+        if let Err(error) = reactor.open_control() {
+            log::warn!(
+                "no control socket, so status, add and so on will not find this peer: {error}"
+            );
+        }
+        let listen = sockets::own_addresses(network.bind).into_iter();
+        let listen: Vec<_> = listen.map(|ip| std::net::SocketAddr::new(ip, port)).collect();
+        for addr in &listen {
+            log::info!("listening on {addr}");
         }
         let progress = Progress::new(network.quiet);
         let stream = Stream::new(network.json);
         let network = network.clone();
-        Ok(Self { reactor, progress, stream, failed: None, network, _lock: lock })
+        let desk = Desk::new(listen);
+        Ok(Self {
+            reactor,
+            desk,
+            console: None,
+            progress,
+            stream,
+            failed: None,
+            network,
+            _lock: lock,
+        })
     }
 
     /// Turns until `done` says how it ends, or a signal comes; then says stopped, flushes and
@@ -153,15 +181,25 @@ impl Session {
         while !self.reactor.is_stopped() {
             let looks = self.network.exit_when_complete || self.network.json;
             let most = if looks { LOOK_EVERY } else { Duration::from_secs(3600) };
-            let most = most.min(self.progress.pause());
+            let most = most.min(self.progress.pause()).min(self.desk.pause(self.reactor.now()));
             self.reactor.turn(most).map_err(|error| Failure::Failed(format!("poll: {error}")))?;
             let mut changed = false;
+            let mut out = Vec::new();
             while let Some(event) = self.reactor.poll_event() {
                 changed |= matches!(event, Event::StatusChanged(..) | Event::Completed(_));
                 if let Event::Failed(_, why) = &event {
                     self.failed.get_or_insert_with(|| why.clone());
                 }
                 self.stream.tell(&mut self.reactor, &event);
+                self.desk.handle_event(&mut self.reactor, &event, &mut out);
+            }
+            self.desk.turn(&mut self.reactor, &mut out);
+            self.read_console(&mut out);
+            for one in out {
+                match one {
+                    Out::Print(text) => logging::print(&text),
+                    Out::End(end) => drop(ending.get_or_insert(end)),
+                }
             }
             while let Some(signal) = self.reactor.poll_signal() {
                 match signal {
@@ -210,6 +248,26 @@ impl Session {
             (_, Some(why)) if until_complete && !complete => Err(Failure::Failed(why)),
             _ if until_complete && !complete => Ok(STOPPED_BEFORE_COMPLETE),
             _ => Ok(DONE),
+        }
+    }
+
+    /// Takes commands from standard input from now on.
+    pub(super) fn open_console(&mut self) {
+        match self.reactor.open_stdin() {
+            Ok(()) => self.console = Some(Console::open()),
+            Err(error) => log::warn!("no console: {error}"),
+        }
+    }
+
+    fn read_console(&mut self, out: &mut Vec<Out>) {
+        let Some(console) = &mut self.console else { return };
+        while let Some(bytes) = self.reactor.poll_stdin() {
+            for line in console.take(&bytes) {
+                if console.echoes() {
+                    out.push(Out::Print(format!("> {}\n", super::text::escape(&line))));
+                }
+                self.desk.console(&mut self.reactor, &line, out);
+            }
         }
     }
 

@@ -130,6 +130,28 @@ impl Places {
     }
 }
 
+/// Notes that the content of this torrent, which was hashed just now, is complete: the next
+/// start need not check it.
+///
+/// # Errors
+/// As the file system says.
+pub fn note_complete(places: &Places, metainfo: &Metainfo) -> std::io::Result<()> {
+    let layout = layout_of(metainfo);
+    let root = folders::final_path(&places.shareable, &layout);
+    let record = Resume {
+        info_hash: metainfo.info_hash,
+        verified: Bitfield::full(metainfo.geometry.piece_count()),
+        partials: Vec::new(),
+        files: stamps(&root, &layout),
+        uploaded: 0,
+        downloaded: 0,
+        completed: true,
+        peer_id: places.peer_id,
+        contacts: Vec::new(),
+    };
+    folders::save_atomically(&places.record_path(metainfo), &record.to_bytes())
+}
+
 impl Content {
     /// Finds out what there is and opens it. Pieces that must be checked are queued in `hashes`
     /// by [`Content::queue_checks`] afterwards.

@@ -7,7 +7,8 @@ pub mod request;
 pub mod search;
 pub mod tables;
 
-use super::catalogue;
+use super::run::Ending;
+use super::{catalogue, Failure};
 use crate::proto::output::{Event, FetchId};
 use crate::reactor::engine::Reactor;
 use crate::units::id::InfoHash;
@@ -32,16 +33,12 @@ enum Asker {
 }
 
 /// What the session is to do or say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Out {
     /// Lines for the person at the console.
     Print(String),
-    /// End as after a signal.
-    Quit,
-    /// The command `get` has failed: nobody has it.
-    Nobody(String),
-    /// The command `get` has failed otherwise.
-    Failed(String),
+    /// End: as after a signal, or because the command `get` has failed.
+    End(Ending),
 }
 
 /// The desk.
@@ -101,7 +98,7 @@ impl Desk {
             let reply = match Request::from_json(&line) {
                 Err(why) => Err(why),
                 Ok(Request::Quit) => {
-                    out.push(Out::Quit);
+                    out.push(Out::End(Ending::Interrupted));
                     Ok(json!({ "said": "stopping" }))
                 }
                 Ok(request) => self.obey(reactor, &request),
@@ -132,7 +129,7 @@ impl Desk {
         let now = reactor.now();
         let who_only = matches!(request, Request::Who(_));
         match &request {
-            Request::Quit => out.push(Out::Quit),
+            Request::Quit => out.push(Out::End(Ending::Interrupted)),
             Request::Get(name) | Request::Who(name) => {
                 if !who_only && commands::find(reactor, name).is_ok() {
                     let said = format!("{} is here already\n", super::text::escape(name));
@@ -243,7 +240,9 @@ impl Desk {
             match one {
                 News::Say(line) => say(line, out),
                 News::Done => {}
-                News::Nobody(why) if asker == Asker::Get => out.push(Out::Nobody(why)),
+                News::Nobody(why) if asker == Asker::Get => {
+                    out.push(Out::End(Ending::Failed(Failure::NobodyHasIt(why))))
+                }
                 News::Nobody(why) => say(why, out),
                 News::Found(bytes, info_hash, holders) => {
                     let placed = match asker {
@@ -257,7 +256,9 @@ impl Desk {
                             }
                             self.coming.push((info_hash, holders));
                         }
-                        Err(why) if asker == Asker::Get => out.push(Out::Failed(why)),
+                        Err(why) if asker == Asker::Get => {
+                            out.push(Out::End(Ending::Failed(Failure::Failed(why))))
+                        }
                         Err(why) => say(why, out),
                     }
                 }

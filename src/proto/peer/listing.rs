@@ -1,9 +1,10 @@
 //! What people are told of connections and hosts.
 
 use super::Peer;
+use crate::proto::output::{Action, Asker};
 use crate::units::id::SwarmId;
 use crate::units::time::Instant;
-use crate::wire::address::is_dialable;
+use crate::wire::address::{is_dialable, HostPort};
 use core::net::SocketAddr;
 use std::collections::BTreeSet;
 
@@ -88,6 +89,11 @@ impl Peer {
     #[must_use]
     pub fn is_resolving(&self) -> bool {
         self.named.iter().any(|named| named.resolving)
+    }
+
+    /// The user named a host for this swarm alone.
+    pub fn name_for(&mut self, swarm: SwarmId, host: HostPort) {
+        self.actions.push_back(Action::Resolve(host, Asker::Dialer(Some(swarm))));
     }
 
     /// These peers are in the swarm, the user or a catalogue says so: they are dialed for ever.

@@ -10,6 +10,7 @@ use crate::reactor::control::{ClientId, Control};
 use crate::reactor::stdin::Stdin;
 use crate::units::bitfield::Bitfield;
 use crate::units::id::{ConnId, InfoHash, SwarmId};
+use crate::wire::address::HostPort;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -97,6 +98,12 @@ impl Reactor {
     pub fn add_contacts(&mut self, swarm: SwarmId, addrs: &[SocketAddr]) {
         let now = self.clock.now();
         self.peer.add_contacts(now, swarm, addrs);
+        self.drain();
+    }
+
+    /// Dials this host in this swarm, again and again, though we may be a seeder there (E7).
+    pub fn push_to(&mut self, swarm: SwarmId, host: HostPort) {
+        self.peer.name_for(swarm, host);
         self.drain();
     }
 

@@ -1,0 +1,72 @@
+//! The commands `status`, `peers`, `files`, `add`, `remove`, `pause` and `resume`: one question to
+//! the peer that runs on a state folder. docs/CONTROL.md describes the lines.
+
+use super::desk::request::Request;
+use super::desk::tables;
+use super::{text, Failure, DONE};
+use crate::reactor::control::connect;
+use crate::units::limits::CONTROL_OUT_MAX;
+use crate::wire::magnet::Magnet;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// A running peer answers within a turn of its loop; one that does not has stopped (Ctrl-Z).
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Asks the peer that runs on `state` and prints its answer.
+///
+/// # Errors
+/// When no peer runs there, or it refuses: then with its sentence.
+pub fn control(
+    request: &Request,
+    state: &Path,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<u8, Failure> {
+    let request = &from_here(request)?;
+    let stream = connect(state).map_err(|_| {
+        Failure::Failed(format!(
+            "no peer runs on {}: start one with reactor-peer, or name its folder with --torrents \
+             or --state",
+            text::path(state)
+        ))
+    })?;
+    let failed = |what: &dyn std::fmt::Display| {
+        Failure::Failed(format!("the peer that runs on {} {what}", text::path(state)))
+    };
+    let mut line = String::new();
+    let asked = stream
+        .set_read_timeout(Some(ANSWER_WITHIN))
+        .and_then(|()| (&stream).write_all(format!("{}\n", request.to_json()).as_bytes()))
+        .and_then(|()| {
+            BufReader::new(&stream).take(2 * CONTROL_OUT_MAX as u64).read_line(&mut line)
+        });
+    asked.map_err(|error| failed(&format_args!("does not answer: {error}")))?;
+    let reply: Value = serde_json::from_str(&line)
+        .map_err(|_| failed(&"has hung up: too many ask it, or it is stopping"))?;
+    match (reply.get("result"), reply.get("error").and_then(Value::as_str)) {
+        (Some(result), _) if json => writeln!(out, "{result}")?,
+        (Some(result), _) => write!(out, "{}", tables::render(result))?,
+        (None, Some(why)) => return Err(Failure::Failed(why.to_owned())),
+        (None, None) => return Err(failed(&"gives an answer that makes no sense")),
+    }
+    out.flush()?;
+    Ok(DONE)
+}
+
+/// A path is meant from the folder we are in, which need not be that of the running peer.
+fn from_here(request: &Request) -> Result<Request, Failure> {
+    match request {
+        Request::Add(what) if !Magnet::is_magnet(what) => {
+            let path = std::path::absolute(what)
+                .map_err(|error| Failure::Refused(format!("{}: {error}", text::escape(what))))?;
+            let path = path.to_str().ok_or_else(|| {
+                Failure::Refused(format!("{}: its path is not UTF-8", text::path(&path)))
+            })?;
+            Ok(Request::Add(path.to_owned()))
+        }
+        other => Ok(other.clone()),
+    }
+}

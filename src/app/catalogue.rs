@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 
 /// A browser is to take nothing in an answer for anything else, and to load nothing.
 const HEADERS: &str = "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n\
-    Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n";
+    Content-Security-Policy: default-src 'none'; style-src 'nonce-page'\r\n";
 
 /// The whole answer to a request.
 pub fn answer(reactor: &mut Reactor, asked: &Asked) -> Vec<u8> {

@@ -7,17 +7,17 @@ use std::ffi::OsString;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use log::LevelFilter;
 
 mod control;
+mod values;
 
 use super::desk::request::Request;
-use crate::units::limits::PIECE_BYTES_MAX;
 use crate::wire::metainfo::text::escape;
+use values::{address, client_ports, count, index, log_level, piece_length, port, span};
 
 /// Client sockets on a lab's network: the course's ports 5001 to 5006.
 const MAX_CONNS: u16 = 6;
@@ -607,76 +607,6 @@ impl Args {
             Some(Sub::Check(CheckArgs { shareable, file })) => Command::Check { file, shareable },
         })
     }
-}
-
-fn number<T: FromStr + PartialOrd>(
-    text: &str,
-    least: T,
-    most: T,
-    words: &str,
-) -> Result<T, String> {
-    // `from_str` would take a plus sign.
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|n| digits && *n >= least && *n <= most)
-        .ok_or_else(|| words.to_string())
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    number(text, 1, u16::MAX, "a port is a number from 1 to 65535")
-}
-
-fn count(text: &str) -> Result<u16, String> {
-    number(text, 1, u16::MAX - 1, "it must be a number from 1 to 65534")
-}
-
-fn span(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        _ => return Err("a time is a number with s, m or h behind it".into()),
-    };
-    let number: u64 =
-        number(digits, 0, 1_000_000, "a time is a number up to 1000000, then s, m or h")?;
-    Ok(Duration::from_secs(number * unit))
-}
-
-fn index(text: &str) -> Result<u32, String> {
-    number(text, 0, u32::MAX, "the index of a piece is a number from 0 on")
-}
-
-fn address(text: &str) -> Result<IpAddr, String> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().map_err(|_| "it must be an IPv4 or IPv6 address".into())
-}
-
-fn client_ports(text: &str) -> Result<bool, String> {
-    match text {
-        "range" => Ok(false),
-        "any" => Ok(true),
-        _ => Err("it must be 'range' or 'any'".into()),
-    }
-}
-
-fn log_level(text: &str) -> Result<LevelFilter, String> {
-    let level = text.parse().ok().filter(|&level| level <= LevelFilter::Debug);
-    level.ok_or_else(|| "it must be off, error, warn, info or debug".into())
-}
-
-fn piece_length(text: &str) -> Result<u32, String> {
-    let words = format!("a piece has 1 to {PIECE_BYTES_MAX} bytes");
-    let lower = text.to_ascii_lowercase();
-    let number_of = |digits: &str| number(digits, 1, PIECE_BYTES_MAX, &words);
-    let (digits, unit) = match lower.strip_suffix("ib").unwrap_or(&lower) {
-        k if k.ends_with('k') => (&k[..k.len() - 1], 1 << 10),
-        m if m.ends_with('m') => (&m[..m.len() - 1], 1 << 20),
-        _ => (lower.as_str(), 1),
-    };
-    let length = number_of(digits)?.checked_mul(unit);
-    length.filter(|&length| length <= PIECE_BYTES_MAX).ok_or(words)
 }
 
 #[cfg(test)]

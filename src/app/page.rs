@@ -12,7 +12,7 @@ const HEAD: &str = "<!DOCTYPE html>
 <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
 <meta name=\"color-scheme\" content=\"light dark\">
 <meta http-equiv=\"refresh\" content=\"10\">
-<style>
+<style nonce=\"page\">
 :root { --ink: #1c1e21; --soft: #5f6670; --line: #d9dde2; --paper: #fff; --mark: #1f6f43; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e8eaed; --soft: #9aa2ad; --line: #353a41; --paper: #16181b; --mark: #6cc495; }
@@ -59,10 +59,8 @@ fn torrent(out: &mut String, entry: &Entry, here: SocketAddr) {
         1 => String::new(),
         count => format!(" in {count} files"),
     };
-    let percent = match (u128::from(entry.have) * 100).checked_div(u128::from(entry.length)) {
-        Some(percent) => percent,
-        None => 100,
-    };
+    let percent = u128::from(entry.have) * 100;
+    let percent = percent.checked_div(u128::from(entry.length)).unwrap_or(100);
     let peers = match entry.peers {
         0 => "no peer connected".to_owned(),
         1 => "1 peer connected".to_owned(),

@@ -137,7 +137,7 @@ fn what_is_not_there_is_refused() {
         let text = refused(unknown);
         assert!(text.contains("no such option") || text.contains("Unrecognized"), "{text}");
     }
-    assert!(refused("shwo f").contains("no command 'shwo'; there are: get, show"));
+    assert!(refused("shwo f").contains("no command 'shwo'; there are: get, share"));
     assert!(refused("x\x1b[2J").contains("\\u{1b}"));
     assert!(refused("--quiet=yes").contains("takes no value"));
     assert!(refused("--listen").contains("--listen"));

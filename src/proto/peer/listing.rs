@@ -67,8 +67,8 @@ impl Peer {
         reports
     }
 
-    /// Every host that may have a catalogue, each once: those the user named, those that are
-    /// connected, and the contacts of swarms that are not private, at most `most` in all.
+    /// Every host that may have a catalogue, each once: those the user named, those heard on the
+    /// local network, those that are connected, and the contacts of swarms that are not private, at most `most` in all.
     #[must_use]
     pub fn hosts(&self, most: usize) -> Vec<SocketAddr> {
         let named = self.named_addrs();
@@ -81,7 +81,7 @@ impl Peer {
         let connected = swarms().flat_map(|s| s.members.iter().filter_map(listening));
         let contacts = swarms().flat_map(|s| s.contacts.best());
         let mut seen = BTreeSet::new();
-        let all = named.into_iter().chain(connected).chain(contacts);
+        let all = named.into_iter().chain(self.lan_hosts()).chain(connected).chain(contacts);
         all.filter(|addr| is_dialable(*addr) && seen.insert(*addr)).take(most).collect()
     }
 

@@ -1,0 +1,77 @@
+//! The values of options, checked, each with the words that say what is wrong.
+
+use crate::units::limits::PIECE_BYTES_MAX;
+use log::LevelFilter;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+fn number<T: FromStr + PartialOrd>(
+    text: &str,
+    least: T,
+    most: T,
+    words: &str,
+) -> Result<T, String> {
+    // `from_str` would take a plus sign.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|n| digits && *n >= least && *n <= most)
+        .ok_or_else(|| words.to_string())
+}
+
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    number(text, 1, u16::MAX, "a port is a number from 1 to 65535")
+}
+
+pub(super) fn count(text: &str) -> Result<u16, String> {
+    number(text, 1, u16::MAX - 1, "it must be a number from 1 to 65534")
+}
+
+pub(super) fn span(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("a time is a number with s, m or h behind it".into()),
+    };
+    let number: u64 =
+        number(digits, 0, 1_000_000, "a time is a number up to 1000000, then s, m or h")?;
+    Ok(Duration::from_secs(number * unit))
+}
+
+pub(super) fn index(text: &str) -> Result<u32, String> {
+    number(text, 0, u32::MAX, "the index of a piece is a number from 0 on")
+}
+
+pub(super) fn address(text: &str) -> Result<IpAddr, String> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| "it must be an IPv4 or IPv6 address".into())
+}
+
+pub(super) fn client_ports(text: &str) -> Result<bool, String> {
+    match text {
+        "range" => Ok(false),
+        "any" => Ok(true),
+        _ => Err("it must be 'range' or 'any'".into()),
+    }
+}
+
+pub(super) fn log_level(text: &str) -> Result<LevelFilter, String> {
+    let level = text.parse().ok().filter(|&level| level <= LevelFilter::Debug);
+    level.ok_or_else(|| "it must be off, error, warn, info or debug".into())
+}
+
+pub(super) fn piece_length(text: &str) -> Result<u32, String> {
+    let words = format!("a piece has 1 to {PIECE_BYTES_MAX} bytes");
+    let lower = text.to_ascii_lowercase();
+    let number_of = |digits: &str| number(digits, 1, PIECE_BYTES_MAX, &words);
+    let (digits, unit) = match lower.strip_suffix("ib").unwrap_or(&lower) {
+        k if k.ends_with('k') => (&k[..k.len() - 1], 1 << 10),
+        m if m.ends_with('m') => (&m[..m.len() - 1], 1 << 20),
+        _ => (lower.as_str(), 1),
+    };
+    let length = number_of(digits)?.checked_mul(unit);
+    length.filter(|&length| length <= PIECE_BYTES_MAX).ok_or(words)
+}

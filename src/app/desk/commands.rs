@@ -15,6 +15,10 @@ use serde_json::{json, Value};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+/// What `get` says to an `add`.
+const TAKES_NO_OTHER: &str =
+    "this process downloads one torrent and takes no other; start a peer without a command";
+
 pub(super) fn help() -> Value {
     let rows = HELP.iter().map(|(command, what)| vec![(*command).to_owned(), (*what).to_owned()]);
     let table = tables::table(&["command", "what it does"], rows, "");
@@ -117,7 +121,7 @@ fn bytes_of(metainfo: &Metainfo, file: &File, have: &Bitfield) -> u64 {
 
 pub(super) fn add(reactor: &mut Reactor, what: &str) -> Result<Value, String> {
     if Magnet::is_magnet(what) {
-        return Err("magnet links cannot be added yet; name a .torrent file".to_owned());
+        return add_magnet(reactor, what);
     }
     let bytes = super::super::read_torrent(Path::new(what)).map_err(|error| error.to_string())?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{}: {error}", escape(what)))?;
@@ -131,12 +135,29 @@ pub(super) fn add(reactor: &mut Reactor, what: &str) -> Result<Value, String> {
     }))
 }
 
+/// Puts the link into the torrents folder; its .torrent takes its place once it is fetched.
+fn add_magnet(reactor: &mut Reactor, link: &str) -> Result<Value, String> {
+    let magnet = Magnet::parse(link).map_err(|error| error.to_string())?;
+    let folder = reactor.torrents().ok_or(TAKES_NO_OTHER)?;
+    if reactor.swarm_of(magnet.info_hash).is_some() {
+        return Err(format!("{} is here already", magnet.shown_name()));
+    }
+    let path = folder.join(format!("{}.magnet", magnet.info_hash));
+    save_atomically(&path, link.as_bytes())
+        .map_err(|error| format!("{}: {error}", text::path(&path)))?;
+    reactor.rescan();
+    let said = format!("added {}: its metadata is being fetched", magnet.shown_name());
+    Ok(json!({
+        "name": magnet.name,
+        "info_hash": magnet.info_hash.to_string(),
+        "torrent": path.to_string_lossy(),
+        "said": said,
+    }))
+}
+
 /// Puts a .torrent into the torrents folder, from where it starts.
 pub(super) fn place(reactor: &mut Reactor, bytes: &[u8]) -> Result<PathBuf, String> {
-    let folder = reactor.torrents().ok_or_else(|| {
-        "this process downloads one torrent and takes no other; start a peer without a command"
-            .to_owned()
-    })?;
+    let folder = reactor.torrents().ok_or(TAKES_NO_OTHER)?;
     let metainfo = Metainfo::parse(bytes).map_err(|error| error.to_string())?;
     if reactor.swarm_of(metainfo.info_hash).is_some() {
         return Err(format!("{} is here already", escape(&metainfo.name)));

@@ -13,6 +13,7 @@ use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use log::LevelFilter;
 
 mod control;
+mod files;
 mod values;
 
 use super::desk::request::Request;
@@ -446,8 +447,8 @@ enum Sub {
     Resume(control::ResumeArgs),
     Show(ShowArgs),
     Create(CreateArgs),
-    SetAnnounce(SetAnnounceArgs),
-    Check(CheckArgs),
+    SetAnnounce(files::SetAnnounceArgs),
+    Check(files::CheckArgs),
 }
 
 with_network! {
@@ -536,33 +537,6 @@ struct CreateArgs {
     path: PathBuf,
 }
 
-/// Give a .torrent other trackers; the info-hash stays.
-#[derive(FromArgs, ArgsInfo)]
-#[argh(subcommand, name = "set-announce", help_triggers("-h", "--help"))]
-struct SetAnnounceArgs {
-    /// the .torrent file
-    #[argh(positional, arg_name = "FILE")]
-    file: PathBuf,
-    /// the first tracker: URL, or IP or IP:PORT of a peer
-    #[argh(positional, arg_name = "ADDR")]
-    address: String,
-    /// further trackers
-    #[argh(positional, arg_name = "ADDR")]
-    more: Vec<String>,
-}
-
-/// Verify content against its .torrent: 0 if complete, 1 if not.
-#[derive(FromArgs, ArgsInfo)]
-#[argh(subcommand, name = "check", help_triggers("-h", "--help"))]
-struct CheckArgs {
-    /// folder that holds the content (default shareable)
-    #[argh(option, default = "PathBuf::from(\"shareable\")", arg_name = "DIR")]
-    shareable: PathBuf,
-    /// the .torrent file
-    #[argh(positional, arg_name = "FILE")]
-    file: PathBuf,
-}
-
 impl Args {
     fn into_command(mut self) -> Result<Command, UsageError> {
         Ok(match self.command.take() {
@@ -600,11 +574,13 @@ impl Args {
                 comment: create.comment,
                 output: create.output,
             },
-            Some(Sub::SetAnnounce(SetAnnounceArgs { file, address, more })) => {
+            Some(Sub::SetAnnounce(files::SetAnnounceArgs { file, address, more })) => {
                 let addresses = std::iter::once(address).chain(more).collect();
                 Command::SetAnnounce { file, addresses }
             }
-            Some(Sub::Check(CheckArgs { shareable, file })) => Command::Check { file, shareable },
+            Some(Sub::Check(files::CheckArgs { shareable, file })) => {
+                Command::Check { file, shareable }
+            }
         })
     }
 }

@@ -2,8 +2,8 @@
 
 use super::disk::Disk;
 use reactor_peer::proto::peer::swarms::Progress;
-use reactor_peer::proto::peer::Peer;
-use reactor_peer::units::id::{ConnId, SwarmId};
+use reactor_peer::proto::peer::{Config, Peer};
+use reactor_peer::units::id::{ConnId, PeerId, SwarmId};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -13,6 +13,18 @@ pub const CLIENTS: u16 = 6;
 const TIMERS_MAX: u32 = 200;
 /// Actions in one virtual second, beyond what bytes and connections explain.
 const ACTIONS_MAX: u64 = 20_000;
+
+/// What every peer is told, where a simulation says nothing else.
+pub fn config(peer_id: PeerId, ip: IpAddr, max_conns: u16) -> Config {
+    Config {
+        peer_id,
+        listen_port: LISTEN,
+        max_conns,
+        max_inbound: 400,
+        own_addresses: vec![ip],
+        ..Config::default()
+    }
+}
 
 #[derive(Debug)]
 pub struct Host {

@@ -8,6 +8,7 @@
 mod dht;
 mod disk;
 mod host;
+mod lan;
 mod log;
 mod network;
 mod plan;
@@ -18,6 +19,11 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use world::World;
 
 const SEEDS: u64 = 100;
+
+/// Why a call comes to nothing where nobody listens.
+fn refused() -> reactor_peer::proto::peer::DialError {
+    reactor_peer::proto::peer::DialError::Failed("connection refused".into())
+}
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

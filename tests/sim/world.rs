@@ -1,7 +1,7 @@
 //! All hosts and links, and the queue of what happens next.
 
 use super::disk::{Disk, Truth};
-use super::host::{Host, CLIENTS, LISTEN};
+use super::host::{self, Host, CLIENTS, LISTEN};
 use super::log;
 use super::network::{End, Happening, Link};
 use super::plan::Plan;
@@ -541,17 +541,9 @@ impl World {
         self.rng.fill(&mut peer_id.0[8..]);
         let h = &mut self.hosts[host];
         let config = Config {
-            secret: [0; 16],
-            peer_id,
-            listen_port: LISTEN,
-            max_conns: CLIENTS,
-            any_client_port: false,
-            max_inbound: 400,
             seed_dials: self.plan.seed_dials,
             upload_slots: self.plan.upload_slots,
-            pex: true,
-            own_addresses: vec![h.ip],
-            accept_torrents: false,
+            ..host::config(peer_id, h.ip, CLIENTS)
         };
         log::speaker(self.now, host);
         let mut peer = Peer::new(config, self.rng.next_u64(), now);

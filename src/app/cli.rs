@@ -153,7 +153,7 @@ pub struct Network {
     /// Dial also for swarms that are complete here.
     pub seed_dials: bool,
     /// Remote ends served at once, at least 1.
-    pub upload_slots: usize,
+    pub upload_slots: Option<usize>,
     /// Tell peers of each other.
     pub pex: bool,
     /// Take torrents that other peers offer.
@@ -321,9 +321,9 @@ macro_rules! with_network {
             /// --peer and --peers-file otherwise
             #[argh(switch)]
             seed_dials: bool,
-            /// peers served at once in each torrent (default 4)
-            #[argh(option, default = "4", from_str_fn(count), arg_name = "N")]
-            upload_slots: u16,
+            /// peers served at once in each torrent (default 4, and more on a fast line)
+            #[argh(option, from_str_fn(count), arg_name = "N")]
+            upload_slots: Option<u16>,
             /// do not look for other peers on the local network by multicast
             #[argh(switch)]
             no_lsd: bool,
@@ -380,7 +380,7 @@ macro_rules! with_network {
                     dht_bootstrap: std::mem::take(&mut self.dht_bootstrap),
                     public: self.public,
                     seed_dials: self.seed_dials,
-                    upload_slots: self.upload_slots.into(),
+                    upload_slots: self.upload_slots.map(Into::into),
                     pex: !self.no_pex,
                     accept_torrents: false,
                     exit_when_complete,

@@ -1,10 +1,14 @@
 //! Who is served: the ranking of BEP 3's choking algorithm, as a pure function.
 
 use crate::units::id::ConnId;
+use crate::units::limits::{SLOTS_MAX, SLOTS_MIN};
 use crate::units::time::{Duration, Instant};
 
 /// Time for which a seeder serves one peer before others get their turn.
 const TURN: Duration = Duration::from_secs(30);
+
+/// Time over which a growing rate is measured.
+const METER: Duration = Duration::from_millis(50);
 
 /// A connected, interested peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,62 @@ pub fn rank(candidates: &[Candidate], seeding: bool, now: Instant) -> Vec<ConnId
     ranked.iter().map(|c| c.conn).collect()
 }
 
+/// How many peers are served at once where the user has not said: four (BEP 3), and on a fast line
+/// as many as the first client chose, the root of 0.6 times its KiB a second. A line that carries
+/// much carries it to many, so that all they have between them is passed on at once.
+#[must_use]
+pub fn slots_at(rate: u64) -> usize {
+    let root = (rate / 1024 * 6 / 10).isqrt();
+    usize::try_from(root).unwrap_or(usize::MAX).clamp(SLOTS_MIN, SLOTS_MAX)
+}
+
+/// Measures over a short time how fast we serve a swarm, and says how many slots that is worth.
+#[derive(Clone, Debug)]
+pub struct SlotMeter {
+    slots: usize,
+    since: Option<Instant>,
+    bytes: u64,
+}
+
+impl Default for SlotMeter {
+    fn default() -> Self {
+        Self { slots: SLOTS_MIN, since: None, bytes: 0 }
+    }
+}
+
+impl SlotMeter {
+    /// The slots at present.
+    #[must_use]
+    pub const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Counts payload that was sent; true if there are more slots now. They grow at once, and
+    /// shrink with [`SlotMeter::settle`] only.
+    pub fn sent(&mut self, now: Instant, bytes: u64) -> bool {
+        let Some(since) = self.since else {
+            self.since = Some(now);
+            return false;
+        };
+        self.bytes += bytes;
+        let passed = now - since;
+        if passed < METER {
+            return false;
+        }
+        let micros = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
+        let slots = slots_at(self.bytes.saturating_mul(1_000_000) / micros);
+        (self.since, self.bytes) = (Some(now), 0);
+        let grown = slots > self.slots;
+        self.slots = self.slots.max(slots);
+        grown
+    }
+
+    /// A round of choking: no more slots than the rate of late is worth.
+    pub fn settle(&mut self, rate: u64) {
+        self.slots = slots_at(rate);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +109,19 @@ mod tests {
     fn candidate(slot: u32, rate: u64, unchoked: Option<u64>) -> Candidate {
         let unchoked_at = unchoked.map(|s| Instant::from_micros(s * 1_000_000));
         Candidate { conn: ConnId { slot, generation: 0 }, rate, unchoked_at, snubbed: false }
+    }
+
+    #[test]
+    fn slots_grow_with_the_line() {
+        let rates = [0, 50 << 10, 500 << 10, 1 << 20, 6 << 20, u64::MAX];
+        assert_eq!(rates.map(slots_at), [4, 5, 17, 24, 60, SLOTS_MAX]);
+        let mut meter = SlotMeter::default();
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        assert!(!meter.sent(at(0), 1 << 20), "one moment tells nothing");
+        assert!(!meter.sent(at(1), 1 << 20));
+        assert!(meter.sent(at(100), 0) && meter.slots() == 78);
+        meter.settle(0);
+        assert_eq!(meter.slots(), SLOTS_MIN);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use crate::units::geometry::{Block, Geometry};
 use crate::units::id::SwarmId;
-use crate::units::limits::{BLOCKS_A_CALL, REQUESTS_IN_MAX};
+use crate::units::limits::{BLOCKS_A_CALL, BLOCK_BYTES, REQUESTS_IN_MAX, TURN_PAYLOAD_MAX};
 use crate::wire::message::{self, Message, Span, PIECE_HEAD_BYTES};
 use std::collections::VecDeque;
 
@@ -72,6 +72,10 @@ pub struct Outgoing {
     current: Option<(Block, usize)>,
     /// At most [`REQUESTS_IN_MAX`].
     backlog: VecDeque<Block>,
+    /// Blocks of the backlog that may be sent before others have their turn.
+    granted: usize,
+    /// It stands in the queue for its turn, which comes without being asked for again.
+    waits: bool,
 }
 
 impl Outgoing {
@@ -115,7 +119,42 @@ impl Outgoing {
 
     /// Drops all queued blocks (we choke).
     pub fn drop_backlog(&mut self) -> impl Iterator<Item = Block> {
+        self.granted = 0;
         core::mem::take(&mut self.backlog).into_iter()
+    }
+
+    /// The first block that waits, if none may be sent yet.
+    #[must_use]
+    pub fn needs_turn(&self) -> Option<Block> {
+        let none = self.current.is_none() && self.granted == 0;
+        self.backlog.front().copied().filter(|_| none)
+    }
+
+    /// Whether no block that may be sent is left.
+    #[must_use]
+    pub fn turn_is_over(&self) -> bool {
+        self.current.is_none() && (self.granted == 0 || self.backlog.is_empty())
+    }
+
+    /// It must wait for its turn.
+    pub fn wait(&mut self) {
+        self.waits = true;
+    }
+
+    /// Whether a write would send something, or at least ask for a turn.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let blocks = self.current.is_some() || !(self.waits || self.backlog.is_empty());
+        blocks || !self.outbox.is_empty()
+    }
+
+    /// It is this connection's turn: the blocks of one piece may go, as far as they are queued.
+    pub fn grant(&mut self) {
+        self.waits = false;
+        let Some(first) = self.backlog.front() else { return };
+        let most = TURN_PAYLOAD_MAX / BLOCK_BYTES as usize;
+        let run = self.backlog.iter().take(most).take_while(|block| block.piece == first.piece);
+        self.granted = run.count();
     }
 
     /// Says what to send next. The geometry is that of the swarm; `None` before the handshake.
@@ -131,7 +170,7 @@ impl Outgoing {
             return;
         }
         if let Some((_, geometry)) = of {
-            for &block in self.backlog.iter().take(BLOCKS_A_CALL) {
+            for &block in self.backlog.iter().take(self.granted.min(BLOCKS_A_CALL)) {
                 plan.push_block(block, geometry, 0);
             }
         }
@@ -162,6 +201,7 @@ impl Outgoing {
         }
         while count > 0 {
             let block = self.backlog.pop_front().expect("no more is sent than was planned");
+            self.granted = self.granted.saturating_sub(1);
             let whole = PIECE_HEAD_BYTES + block.length as usize;
             let step = count.min(whole);
             count -= step;

@@ -1,11 +1,12 @@
 //! One end of a conversation in the peer wire protocol: what both ends have said (BEP 3).
 
+use super::dealer::Hand;
 use super::incoming::Incoming;
 use super::peer::metadata::Early;
 use super::pex::Exchange;
 use super::tracker::End;
 use crate::units::bitfield::Bitfield;
-use crate::units::geometry::Block;
+use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::{PeerId, SwarmId};
 use crate::units::limits::{BLOCK_BYTES, REQUESTS_OUT_MAX, REQUESTS_OUT_START};
 use crate::units::rate::Rate;
@@ -14,6 +15,9 @@ use crate::wire::extended::Ids;
 use core::net::IpAddr;
 use std::collections::VecDeque;
 
+/// Time for which requests are kept open: more than the round trips of a far line, and no more than
+/// leaves the choice of the next piece open for long.
+const DEPTH_MS: u64 = 300;
 /// Requests a remote end takes if it does not say (BEP 10 `reqq`).
 const REQQ_UNSAID: usize = 250;
 
@@ -64,6 +68,10 @@ pub struct Peering {
     pub late: Vec<Block>,
     /// Requests we cancelled; each may be answered or rejected still.
     pub cancelled: u32,
+    /// Pieces it advises to fetch of it (BEP 6), the oldest advice first.
+    pub suggested: Vec<PieceIndex>,
+    /// What we, a seeder, suggested to it.
+    pub hand: Hand,
     /// How many requests we keep open.
     pub depth: usize,
     /// Requests of its that were not in the torrent.
@@ -111,6 +119,8 @@ impl Peering {
             requests: VecDeque::new(),
             late: Vec::new(),
             cancelled: 0,
+            suggested: Vec::new(),
+            hand: Hand::default(),
             depth: REQUESTS_OUT_START,
             bad_requests: 0,
             incoming: Incoming::default(),
@@ -147,11 +157,12 @@ impl Peering {
         self.requests.len() + usize::from(self.incoming.filling().is_some())
     }
 
-    /// Keeps as many requests open as fill 1.5 seconds at the rate of late: enough for any round
+    /// Keeps as many requests open as fill 0.3 seconds at the rate of late: enough for a round
     /// trip, and no more than a slow peer can answer before others could have.
     pub fn adapt_depth(&mut self, now: Instant) {
         let rate = self.down.get(now);
-        let blocks = usize::try_from(rate * 3 / 2 / u64::from(BLOCK_BYTES)).unwrap_or(usize::MAX);
+        let blocks =
+            usize::try_from(rate * DEPTH_MS / 1000 / u64::from(BLOCK_BYTES)).unwrap_or(usize::MAX);
         let most = REQUESTS_OUT_MAX.min(self.reqq.max(1));
         self.depth = if self.snubbed {
             1

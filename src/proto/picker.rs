@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 /// How often one block may be asked for at once in the end game.
 const ASKED_MAX: u8 = 3;
+/// Begun pieces beyond which those of others are helped with before new ones are begun.
+const BEGUN_MAX: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BlockState {
@@ -21,6 +23,9 @@ enum BlockState {
 struct Partial {
     /// A piece that failed before comes from one peer alone, so that its sender is proven.
     owner: Option<ConnId>,
+    /// Who was asked for its first block: it goes on with the piece before it begins another, and
+    /// the others begin pieces of their own.
+    starter: Option<ConnId>,
     blocks: Vec<BlockState>,
     missing: u32,
     received: u32,
@@ -46,6 +51,17 @@ pub struct Picker {
 }
 
 const GONE: u32 = u32::MAX;
+
+/// Whom blocks are picked for.
+#[derive(Clone, Copy, Debug)]
+pub struct From<'a> {
+    /// The connection.
+    pub conn: ConnId,
+    /// What it has.
+    pub pieces: &'a Bitfield,
+    /// What it advises to fetch of it (BEP 6), the oldest advice first.
+    pub suggested: &'a [PieceIndex],
+}
 
 impl Picker {
     /// A picker for content of which `have` is verified.
@@ -127,33 +143,62 @@ impl Picker {
         self.order.is_empty() && self.partials.values().all(|p| p.missing == 0)
     }
 
-    /// Picks up to `count` blocks that `who`, with the pieces `theirs`, can send. A `suspect` piece is left to one peer alone.
+    /// Picks up to `count` blocks of what `from` can send: first the pieces it was asked for
+    /// already, then whole new ones, then what is left of pieces that others were asked for. So
+    /// few pieces are half there, and two connections do not fetch one piece while there are
+    /// others. A `suspect` piece is left to one peer alone.
     pub fn pick(
         &mut self,
-        theirs: &Bitfield,
-        who: ConnId,
+        from: &From<'_>,
         suspect: &dyn Fn(PieceIndex) -> bool,
         count: usize,
         out: &mut Vec<Block>,
     ) {
         let target = out.len() + count;
+        self.pick_begun(from, true, target, out);
+        if self.partials.len() > BEGUN_MAX {
+            self.pick_begun(from, false, target, out);
+        }
+        while out.len() < target {
+            let Some(piece) = self.best(from) else { break };
+            self.unlist(piece.get());
+            let mut partial = Partial::new(self.geometry.block_count(piece));
+            partial.owner = suspect(piece).then_some(from.conn);
+            partial.starter = Some(from.conn);
+            partial.take(piece, &self.geometry, target, out);
+            self.partials.insert(piece, partial);
+        }
+        self.pick_begun(from, false, target, out);
+    }
+
+    /// How many of the connected peers that lack something have this piece.
+    #[must_use]
+    pub fn availability(&self, piece: PieceIndex) -> u16 {
+        self.availability[piece.index()]
+    }
+
+    fn pick_begun(&mut self, from: &From<'_>, own: bool, target: usize, out: &mut Vec<Block>) {
         for (&piece, partial) in &mut self.partials {
             if out.len() >= target {
                 return;
             }
-            let open = partial.owner.is_none_or(|owner| owner == who);
-            if open && partial.missing > 0 && theirs.get(piece.get()) {
+            let open = partial.owner.is_none_or(|owner| owner == from.conn);
+            let mine = partial.starter.is_none_or(|starter| starter == from.conn);
+            if open && (mine || !own) && partial.missing > 0 && from.pieces.get(piece.get()) {
                 partial.take(piece, &self.geometry, target, out);
             }
         }
-        while out.len() < target {
-            let Some(piece) = self.rarest(theirs) else { break };
-            self.unlist(piece.get());
-            let mut partial = Partial::new(self.geometry.block_count(piece));
-            partial.owner = suspect(piece).then_some(who);
-            partial.take(piece, &self.geometry, target, out);
-            self.partials.insert(piece, partial);
-        }
+    }
+
+    /// The piece to begin: one that the peer suggests (BEP 6), if none is rarer, or the rarest.
+    fn best(&self, from: &From<'_>) -> Option<PieceIndex> {
+        let rarest = self.rarest(from.pieces)?;
+        let as_rare = |p: &&PieceIndex| {
+            self.place[p.index()] != GONE
+                && self.availability[p.index()] <= self.availability[rarest.index()]
+                && from.pieces.get(p.get())
+        };
+        Some(from.suggested.iter().find(as_rare).copied().unwrap_or(rarest))
     }
 
     /// The block has come. False where it was there before: a waste.
@@ -171,8 +216,9 @@ impl Picker {
 
     /// This connection is gone: the pieces left to it are open to all.
     pub fn disown(&mut self, who: ConnId) {
-        for partial in self.partials.values_mut().filter(|p| p.owner == Some(who)) {
-            partial.owner = None;
+        for partial in self.partials.values_mut() {
+            partial.owner = partial.owner.filter(|&owner| owner != who);
+            partial.starter = partial.starter.filter(|&starter| starter != who);
         }
     }
 
@@ -378,7 +424,7 @@ impl Picker {
 impl Partial {
     fn new(count: u32) -> Self {
         let blocks = vec![BlockState::Missing; count as usize];
-        Self { owner: None, blocks, missing: count, received: 0 }
+        Self { owner: None, starter: None, blocks, missing: count, received: 0 }
     }
 
     /// Asks for missing blocks in order, until `out` has `target` blocks.
@@ -412,6 +458,10 @@ mod tests {
     use proptest::proptest;
 
     const ME: ConnId = ConnId { slot: 0, generation: 1 };
+
+    fn from(pieces: &Bitfield) -> From<'_> {
+        From { conn: ME, pieces, suggested: &[] }
+    }
 
     fn check(picker: &Picker) {
         assert!(picker.order.is_sorted_by_key(|&p| picker.availability[p as usize]));
@@ -455,9 +505,9 @@ mod tests {
                     }
                     3 if !peers.is_empty() => {
                         let at = rng.index(peers.len());
-                        picker.pick(&peers[at], ME, &|_| false, 0, &mut Vec::new());
+                        picker.pick(&from(&peers[at]), &|_| false, 0, &mut Vec::new());
                         let mut out = Vec::new();
-                        picker.pick(&peers[at], ME, &|_| false, 3, &mut out);
+                        picker.pick(&from(&peers[at]), &|_| false, 3, &mut out);
                         assert!(out.iter().all(|b| peers[at].get(b.piece.get())));
                         asked.extend(out);
                     }
@@ -491,9 +541,9 @@ mod tests {
         common.clear(2);
         picker.add_peer(&common);
         let mut out = Vec::new();
-        picker.pick(&Bitfield::full(4), ME, &|_| false, 1, &mut out);
+        picker.pick(&from(&Bitfield::full(4)), &|_| false, 1, &mut out);
         assert_eq!(out[0].piece.get(), 2);
-        picker.pick(&Bitfield::full(4), ME, &|_| false, 1, &mut out);
+        picker.pick(&from(&Bitfield::full(4)), &|_| false, 1, &mut out);
         assert_eq!((out[1].piece.get(), out[1].begin), (2, 16_384));
     }
 
@@ -504,7 +554,7 @@ mod tests {
         let full = Bitfield::full(1);
         picker.add_peer(&full);
         let mut first = Vec::new();
-        picker.pick(&full, ME, &|_| false, 8, &mut first);
+        picker.pick(&from(&full), &|_| false, 8, &mut first);
         assert_eq!(first.len(), 2);
         let (mut same, mut other) = (Vec::new(), Vec::new());
         picker.pick_again(&full, &|b| first.contains(&b), 8, &mut same);

@@ -3,7 +3,9 @@
 use super::announcer::{Announcer, Stats};
 use super::blame::{Blame, Source};
 use super::broadcast::Bulletin;
+use super::choker::SlotMeter;
 use super::contacts::Contacts;
+use super::dealer::Dealer;
 use super::metadata::Fetch;
 use super::output::Status;
 use super::picker::Picker;
@@ -93,6 +95,9 @@ pub struct Swarm {
     /// Failures of announces that were told.
     pub(super) announce_told: Repeats,
     pub(super) banned: Vec<Source>,
+    /// While we have everything.
+    pub(super) dealer: Option<Dealer>,
+    pub(super) slots: SlotMeter,
     pub(super) optimistic: Option<ConnId>,
     pub(super) rounds: u32,
     pub(super) bulletin: Bulletin,

@@ -21,8 +21,8 @@ pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024;
 pub const REQUESTS_IN_MAX: usize = 512;
 /// Requests of ours that one remote end may owe us.
 pub const REQUESTS_OUT_MAX: usize = 512;
-/// Requests of ours before a rate is known: 1 MiB, a fast LAN's bandwidth-delay product.
-pub const REQUESTS_OUT_START: usize = 64;
+/// Requests of ours before a rate is known: 256 KiB, so that a slow peer is not owed much.
+pub const REQUESTS_OUT_START: usize = 16;
 /// Blocks gathered into one system call.
 pub const BLOCKS_A_CALL: usize = 16;
 /// Bytes read from one connection in one system call: 16 blocks with their heads, which is where
@@ -30,6 +30,23 @@ pub const BLOCKS_A_CALL: usize = 16;
 pub const RECEIVE_BYTES: usize = 256 * 1024 + 16 * 16;
 /// Bytes one connection may move each way before the others get their turn.
 pub const TURN_BYTES_MAX: usize = 1024 * 1024;
+/// Connections that send blocks at the same time, where more wait for it: two, so that the line
+/// is never idle between two turns.
+pub const TURNS_AT_ONCE: usize = 2;
+/// Peers served at once in one swarm: three regular slots and one optimistic (BEP 3).
+pub const SLOTS_MIN: usize = 4;
+/// Peers served at once in one swarm on the fastest line.
+pub const SLOTS_MAX: usize = 500;
+/// Pieces that a seeder suggests to one peer before that has asked for them (BEP 6).
+pub const SUGGESTED_AHEAD: usize = 2;
+/// Pieces that one peer was dealt and has not got: more it does not get on with.
+pub const DEALT_MAX: usize = 32;
+/// Suggestions of one peer that we remember.
+pub const SUGGESTED_MAX: usize = 32;
+/// Bytes of one turn at most, where pieces are longer.
+pub const TURN_PAYLOAD_MAX: usize = 1024 * 1024;
+/// A turn that takes longer no longer keeps others from theirs.
+pub const TURN_WITHIN: Duration = Duration::from_millis(100);
 /// Bytes hashed in one turn of the loop.
 pub const HASH_SLICE_BYTES: usize = 1024 * 1024;
 /// Whole handshake, from the accepted or connected socket on.

@@ -542,7 +542,7 @@ impl World {
         let h = &mut self.hosts[host];
         let config = Config {
             seed_dials: self.plan.seed_dials,
-            upload_slots: self.plan.upload_slots,
+            upload_slots: Some(self.plan.upload_slots).filter(|&slots| slots < 8),
             ..host::config(peer_id, h.ip, CLIENTS)
         };
         log::speaker(self.now, host);

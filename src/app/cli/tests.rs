@@ -53,7 +53,7 @@ fn every_way_to_write_an_option() {
             && network.seed_dials
             && network.exit_when_complete
     );
-    assert_eq!((network.max_inbound, network.upload_slots), (7, 2));
+    assert_eq!((network.max_inbound, network.upload_slots), (7, Some(2)));
     assert_eq!(network.log_level, LevelFilter::Debug);
 }
 

@@ -48,15 +48,17 @@ impl Peer {
             return;
         }
         let mut conn = self.connections.remove(id.slot as usize);
+        self.turns.forget(id);
+        self.next_turn(now);
         self.actions.push_back(Action::Close(id));
         self.return_loans(&conn.lease, conn.dialed);
         let listened_at = super::exchange::listens_at(&conn);
         let phase = core::mem::replace(&mut conn.phase, Err(why.clone()));
         let ending = ending_of(&why, &phase);
         match phase {
-            Ok(Phase::Peering(peering)) => {
+            Ok(Phase::Peering(mut peering)) => {
                 let from = (conn.remote, listened_at);
-                self.leave(now, id, from, &peering, &why);
+                self.leave(now, id, from, &mut peering, &why);
             }
             Ok(Phase::Handshaking { .. } | Phase::Sniffing { .. }) => {
                 log::info!("{} disconnected before the handshake: {why}", conn.remote);
@@ -134,7 +136,7 @@ impl Peer {
         now: Instant,
         id: ConnId,
         (remote, listened_at): (SocketAddr, Option<SocketAddr>),
-        peering: &Peering,
+        peering: &mut Peering,
         why: &Closed,
     ) {
         log::info!("{} disconnected: {why}", remote.ip());
@@ -151,6 +153,9 @@ impl Peer {
         }
         swarm.picker.disown(id);
         swarm.fetch.iter_mut().for_each(|fetch| fetch.gone(id));
+        if let Some(dealer) = &mut swarm.dealer {
+            dealer.take_back(&mut peering.hand, &swarm.picker);
+        }
         let (swarm_id, info_hash) = (swarm.id, swarm.torrent.info_hash);
         // The other end may have dropped one of two connections to us: then it is still there.
         let members = swarm.members.iter();

@@ -247,7 +247,7 @@ mod tests {
                     any_client_port: false,
                     max_inbound: 10,
                     seed_dials: false,
-                    upload_slots: 4,
+                    upload_slots: None,
                     pex: true,
                     own_addresses: vec![addr(host).ip()],
                     accept_torrents,

@@ -7,6 +7,7 @@ use crate::proto::connection::{Connection, Phase};
 use crate::proto::outgoing::span_of;
 use crate::proto::output::Action;
 use crate::proto::peering::Peering;
+use crate::proto::picker::From;
 use crate::proto::swarm::{Stage, Swarm};
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Block;
@@ -86,11 +87,9 @@ impl Peer {
             Message::Extended(0, payload) => self.extended(now, id, payload)?,
             Message::Extended(of, payload) => self.extension_message(now, id, of, payload)?,
             Message::Port(port) => self.told_port(now, id, port),
-            // BEP 6: advice that we do not need. Blocks do not come this way.
-            Message::Suggest(_)
-            | Message::AllowedFast(_)
-            | Message::Piece(..)
-            | Message::Unknown(_) => {}
+            Message::Suggest(piece) => self.suggested(now, id, piece),
+            // BEP 6: a grant that we do not need. Blocks do not come this way.
+            Message::AllowedFast(_) | Message::Piece(..) | Message::Unknown(_) => {}
         }
         self.refresh_status(now, swarm);
         Ok(())
@@ -129,7 +128,8 @@ impl Peer {
             let has_asked = |b: Block| requests.contains(&b) || filling == Some(b);
             let suspect = |piece| swarm.blame.is_suspect(piece);
             let count = peering.depth.saturating_sub(owed);
-            swarm.picker.pick(pieces, id, &suspect, count, &mut wanted);
+            let from = From { conn: id, pieces, suggested: &peering.suggested };
+            swarm.picker.pick(&from, &suspect, count, &mut wanted);
             if owed == 0 && wanted.is_empty() && swarm.picker.is_end_game() {
                 swarm.picker.pick_again(pieces, &has_asked, again, &mut wanted);
             }
@@ -307,6 +307,7 @@ impl Peer {
             if !pieces.get(index) {
                 swarm.picker.add_piece(pieces, piece);
                 pieces.set(index);
+                peering.hand.got(piece);
                 if pieces.is_full() {
                     log::info!("{remote} has all of {}", swarm.torrent.name);
                 }
@@ -316,6 +317,7 @@ impl Peer {
         .unwrap_or(Ok(()))
         .map_err(|m: Misbehaved| Closed::from(m))?;
         self.update_interest(now, id);
+        self.deal(id);
         self.part_if_useless(now, id);
         Ok(())
     }
@@ -350,6 +352,7 @@ impl Peer {
         if span.length > REQUEST_BYTES_MAX {
             return Err(Misbehaved::RequestTooLong.into());
         }
+        let mut dealt = false;
         let refused = self.with_peering(id, |peering, swarm, outgoing, _| {
             let Some(block) = swarm.torrent.geometry.block(span.index, span.begin, span.length)
             else {
@@ -360,8 +363,12 @@ impl Peer {
                 return Ok(peering.fast);
             };
             let serve = !peering.am_choking && swarm.serves(block.piece) && outgoing.owe(block);
+            dealt = serve && peering.hand.asked(block.piece);
             Ok(!serve && peering.fast)
         });
+        if dealt {
+            self.deal(id);
+        }
         if refused.unwrap_or(Ok(false))? {
             self.reject(id, span);
         }

@@ -20,6 +20,7 @@ mod nodes;
 mod pause;
 mod receive;
 pub mod search;
+mod suggest;
 pub mod swarms;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use super::output::{Action, Event, FetchId};
 use super::store::Placed;
 use super::swarm::{Report, Swarm};
 use super::tracker::Tracker;
+use super::turns::Turns;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::limits::HANDSHAKE_WITHIN;
 use crate::units::rng::Rng;
@@ -62,8 +64,8 @@ pub struct Config {
     pub max_inbound: usize,
     /// A seeder dials, too.
     pub seed_dials: bool,
-    /// Peers served at once in one swarm.
-    pub upload_slots: usize,
+    /// Peers served at once in one swarm; `None`: as many as the line is fast enough for.
+    pub upload_slots: Option<usize>,
     /// Tell peers of each other (BEP 11, and our `rp_peers`).
     pub pex: bool,
     /// Addresses that are our own.
@@ -83,7 +85,7 @@ impl Default for Config {
             any_client_port: false,
             max_inbound: 100,
             seed_dials: false,
-            upload_slots: 4,
+            upload_slots: None,
             pex: true,
             own_addresses: Vec::new(),
             accept_torrents: false,
@@ -132,6 +134,9 @@ pub struct Peer {
     next_round: Instant,
     /// When connected peers are next told the whole list.
     list_again: Instant,
+    turns: Turns,
+    /// When something was last told to us; [`Peer::send_plan`] brings no time of its own.
+    clock: Instant,
     stopping: bool,
     /// Empty between two inputs; kept for its memory.
     placed: Vec<Placed>,
@@ -178,6 +183,8 @@ impl Peer {
             next_tick: now + TICK,
             next_round: now,
             list_again: now + exchange::LIST_AGAIN,
+            turns: Turns::default(),
+            clock: now,
             stopping: false,
             placed: Vec::new(),
             actions: VecDeque::new(),
@@ -205,7 +212,8 @@ impl Peer {
         let fetch = self.fetch_timeout();
         let news = self.swarms.values().filter_map(|swarm| swarm.bulletin.due()).min();
         let (lsd, tracker) = (self.lsd_timeout(), self.tracker.poll_timeout());
-        [tick, swarms, named, fetch, news, lsd, self.dht_timeout(), tracker]
+        let turn = self.turns.poll_timeout();
+        [tick, swarms, named, fetch, news, lsd, self.dht_timeout(), tracker, turn]
             .into_iter()
             .flatten()
             .min()
@@ -238,8 +246,17 @@ impl Peer {
             return false;
         };
         conn.send_told = false;
-        let of = conn.peering().map(|p| p.swarm);
-        let of = of.and_then(|id| self.swarms.get(&id)).map(|s| (s.id, s.geometry()));
+        let peering = conn.peering();
+        let swarm = peering.and_then(|p| self.swarms.get(&p.swarm));
+        if let Some(block) = conn.outgoing.needs_turn() {
+            let first = peering.is_some_and(|p| p.hand.holds(block.piece));
+            if self.turns.take(id, first, self.clock) {
+                conn.outgoing.grant();
+            } else {
+                conn.outgoing.wait();
+            }
+        }
+        let of = swarm.map(|s| (s.id, s.geometry()));
         conn.outgoing.plan(of, plan);
         !plan.segments.is_empty()
     }
@@ -253,17 +270,28 @@ impl Peer {
         if count > 0 {
             conn.sent_at = now;
         }
+        self.clock = now;
         let remote = conn.remote;
         let payload = conn.outgoing.sent(count, |block| {
             log::debug!("-> {remote} piece {}", super::outgoing::span_of(block));
         }) as u64;
+        let turn_is_over = conn.outgoing.turn_is_over();
+        let mut more_slots = None;
         if let Ok(Phase::Peering(peering)) = &mut conn.phase {
             peering.up.add(now, payload);
             if let Some(swarm) = swarms.get_mut(&peering.swarm) {
                 swarm.uploaded += payload;
                 swarm.up.add(now, payload);
+                more_slots = swarm.slots.sent(now, payload).then_some(swarm.id);
             }
         }
+        if let Some(swarm) = more_slots {
+            self.fill_slots(now, swarm);
+        }
+        if turn_is_over && self.turns.give_back(id) {
+            self.next_turn(now);
+        }
+        let Some(conn) = self.connection(id) else { return };
         if !conn.outgoing.is_empty() {
             return self.send_metadata(id);
         }
@@ -274,6 +302,25 @@ impl Peer {
                 self.part_if_useless(now, id);
             }
             _ => {}
+        }
+    }
+
+    /// Lets those send whose turn it is now.
+    fn next_turn(&mut self, now: Instant) {
+        self.clock = now;
+        while let Some(id) = self.turns.next(now) {
+            match self.connection(id) {
+                Some(conn) if conn.outgoing.needs_turn().is_some() => {
+                    conn.outgoing.grant();
+                    self.want_send(id);
+                }
+                // Choked or cancelled meanwhile.
+                Some(conn) => {
+                    conn.outgoing.grant();
+                    self.turns.forget(id);
+                }
+                None => self.turns.forget(id),
+            }
         }
     }
 
@@ -364,7 +411,7 @@ impl Peer {
         let Some(conn) = self.connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
             return;
         };
-        if !conn.outgoing.is_empty() && !core::mem::replace(&mut conn.send_told, true) {
+        if conn.outgoing.is_ready() && !core::mem::replace(&mut conn.send_told, true) {
             self.actions.push_back(Action::Send(id));
         }
     }

@@ -4,8 +4,10 @@ use super::Peer;
 use crate::proto::announcer::Announcer;
 use crate::proto::blame::Blame;
 use crate::proto::broadcast::Bulletin;
+use crate::proto::choker::SlotMeter;
 use crate::proto::closed::Closed;
 use crate::proto::contacts::Contacts;
+use crate::proto::dealer::Dealer;
 use crate::proto::output::{Action, Asker, Event, Status};
 use crate::proto::picker::Picker;
 use crate::proto::repeats::Repeats;
@@ -82,6 +84,8 @@ impl Peer {
             searching_since: None,
             announce_told: Repeats::default(),
             banned: Vec::new(),
+            dealer: None,
+            slots: SlotMeter::default(),
             optimistic: None,
             rounds: 0,
             bulletin: Bulletin::default(),
@@ -133,6 +137,9 @@ impl Peer {
         let complete = swarm.picker.is_complete();
         swarm.stage = if complete { Stage::Complete } else { Stage::Downloading };
         swarm.searching_since = Some(now);
+        if complete {
+            swarm.dealer = Some(Dealer::new(swarm.geometry(), &mut self.rng));
+        }
         if !swarm.paused {
             swarm.announcer.start(now);
         }
@@ -316,6 +323,7 @@ impl Peer {
             return;
         }
         swarm.stage = Stage::Complete;
+        swarm.dealer = Some(Dealer::new(swarm.geometry(), &mut self.rng));
         swarm.announcer.completed(now);
         let (name, count) = (&swarm.torrent.name, swarm.geometry().piece_count());
         log::info!("{name}: complete, all {count} pieces verified");
@@ -340,16 +348,11 @@ impl Peer {
         }
     }
 
-    /// Tells everybody who lacks the piece that we have it.
+    /// Tells everybody that we have the piece: a seeder, too, which so learns what is out.
     fn announce_have(&mut self, now: Instant, id: SwarmId, piece: PieceIndex) {
         let members = self.swarms.get(&id).map(|s| s.members.clone()).unwrap_or_default();
         for member in members {
-            let lacks = self.with_peering(member, |peering, _, _, _| {
-                !peering.pieces.as_ref().is_some_and(|p| p.get(piece.get()))
-            });
-            if lacks == Some(true) {
-                self.say(member, &Message::Have(piece.get()));
-            }
+            self.say(member, &Message::Have(piece.get()));
             self.request_more(now, member);
         }
     }

@@ -22,6 +22,7 @@ impl Peer {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tracker.handle_timeout(now);
         self.spread_news(now);
+        self.next_turn(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.tick(now);
@@ -115,9 +116,11 @@ impl Peer {
         swarm.rounds = swarm.rounds.wrapping_add(1);
         let new_optimistic = swarm.rounds % OPTIMISTIC_ROUNDS == 0;
         let seeding = swarm.stage == Stage::Complete;
+        let rate = swarm.up.get(now);
+        swarm.slots.settle(rate);
         let (members, held) = (swarm.members.clone(), swarm.optimistic);
         let candidates = self.candidates(now, &members, seeding);
-        let slots = self.config.upload_slots.max(1);
+        let slots = self.slots(id);
         if candidates.len() <= slots {
             return self.fill_slots(now, id);
         }
@@ -149,7 +152,7 @@ impl Peer {
         let members = swarm.members.clone();
         let candidates = self.candidates(now, &members, seeding);
         let taken = candidates.iter().filter(|c| c.unchoked_at.is_some()).count();
-        let free = self.config.upload_slots.max(1).saturating_sub(taken);
+        let free = self.slots(id).saturating_sub(taken);
         let waiting: Vec<Candidate> =
             candidates.into_iter().filter(|c| c.unchoked_at.is_none()).collect();
         for conn in choker::rank(&waiting, seeding, now).into_iter().take(free) {
@@ -157,10 +160,19 @@ impl Peer {
         }
     }
 
+    /// Peers served at once in this swarm.
+    fn slots(&self, id: SwarmId) -> usize {
+        let by_rate = || self.swarms.get(&id).map_or(0, |swarm| swarm.slots.slots());
+        self.config.upload_slots.unwrap_or_else(by_rate).max(1)
+    }
+
     pub(super) fn choke(&mut self, _now: Instant, id: ConnId) {
-        let dropped = self.with_peering(id, |peering, _, outgoing, _| {
+        let dropped = self.with_peering(id, |peering, swarm, outgoing, _| {
             peering.am_choking = true;
             peering.unchoked_at = None;
+            if let Some(dealer) = &mut swarm.dealer {
+                dealer.take_back(&mut peering.hand, &swarm.picker);
+            }
             let dropped: Vec<_> = outgoing.drop_backlog().collect();
             // BEP 6: every request is answered, if only by reject. Without it, choke says it all.
             if peering.fast {
@@ -186,6 +198,7 @@ impl Peer {
         });
         if changed == Some(true) {
             self.say(id, &Message::Unchoke);
+            self.deal(id);
         }
     }
 

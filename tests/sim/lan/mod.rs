@@ -9,7 +9,6 @@ mod stream;
 use super::host::LISTEN;
 use super::log;
 use lines::{Flow, Line, LineEvent, Lines};
-use reactor_peer::proto::incoming::{ReceivePlan, Segment as Place, SCRATCH_BYTES};
 use reactor_peer::proto::outgoing::SendPlan;
 use reactor_peer::proto::output::{Action, Event};
 use reactor_peer::proto::peer::Peer;
@@ -23,7 +22,7 @@ use reactor_peer::wire::address::Host as Name;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use stream::{Strays, Stream};
+use stream::{Nothing, Stream};
 
 /// Of a line's rate, what is left for TCP's payload with packets of 1,500 bytes.
 const PAYLOAD_PER_MILLE: u64 = 956;
@@ -120,7 +119,6 @@ struct Host {
     ip: IpAddr,
     peer: Peer,
     swarm: SwarmId,
-    disk: Strays,
     started: bool,
     ends: BTreeMap<ConnId, usize>,
     to_send: VecDeque<ConnId>,
@@ -162,9 +160,8 @@ pub struct Room {
     lines: Lines,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
-    receive_plan: ReceivePlan,
     send_plan: SendPlan,
-    scratch: Vec<u8>,
+    received: Vec<u8>,
     out: Bitfield,
     all_out: Option<(u64, u64)>,
 }
@@ -190,9 +187,8 @@ impl Room {
             lines,
             queue: BTreeMap::new(),
             sequence: 0,
-            receive_plan: ReceivePlan::default(),
             send_plan: SendPlan::default(),
-            scratch: vec![0; SCRATCH_BYTES],
+            received: Vec::new(),
             out: Bitfield::new(geometry.piece_count()),
             all_out: None,
             lab,
@@ -264,7 +260,7 @@ impl Room {
             Happening::Timer(host) => {
                 if self.hosts[host].timer_at == Some(self.now) {
                     self.hosts[host].timer_at = None;
-                    self.input(host, |peer, now, _| peer.handle_timeout(now));
+                    self.input(host, |peer, now| peer.handle_timeout(now));
                 }
             }
             Happening::Hashed(host, piece) => self.hashed(host, piece),
@@ -321,32 +317,22 @@ impl Room {
             if waiting == 0 {
                 return;
             }
-            let mut plan = std::mem::take(&mut self.receive_plan);
-            assert!(self.hosts[host].peer.receive_plan(conn, &mut plan));
-            let size = |segment: &Place| match *segment {
-                Place::Scratch(len) | Place::Content { len, .. } => len,
-            };
-            let room: usize = plan.segments.iter().map(size).sum();
-            let count = waiting.min(room);
-            let bytes = self.ends[end].inbox.split(count);
-            bytes.place(&plan, &mut self.scratch, &mut self.hosts[host].disk);
-            let scratch = std::mem::take(&mut self.scratch);
+            let count = waiting.min(self.hosts[host].peer.receive_room(conn));
+            assert!(count > 0, "an open connection can receive");
+            let mut bytes = std::mem::take(&mut self.received);
+            self.ends[end].inbox.split(count).read_into(&mut bytes);
             if count > 4096 && self.hosts[host].first_byte.is_none() {
                 self.hosts[host].first_byte = Some(self.now);
             }
-            self.input(host, |peer, now, disk| {
-                peer.handle_received(now, conn, &plan, count, &scratch, disk);
-            });
-            self.scratch = scratch;
-            self.receive_plan = plan;
+            self.input(host, |peer, now| peer.handle_received(now, conn, &bytes, &mut Nothing));
+            self.received = bytes;
         }
     }
 
-    fn input(&mut self, host: usize, f: impl FnOnce(&mut Peer, Instant, &mut Strays)) {
+    fn input(&mut self, host: usize, f: impl FnOnce(&mut Peer, Instant)) {
         log::speaker(self.now, host);
         let now = Instant::from_micros(self.now);
-        let Host { peer, disk, .. } = &mut self.hosts[host];
-        f(peer, now, disk);
+        f(&mut self.hosts[host].peer, now);
         self.drain(host);
     }
 
@@ -421,7 +407,9 @@ impl Room {
 
     fn hashed(&mut self, host: usize, piece: PieceIndex) {
         let swarm = self.hosts[host].swarm;
-        self.input(host, |peer, now, disk| peer.handle_verified(now, swarm, piece, true, disk));
+        self.input(host, |peer, now| {
+            peer.handle_verified(now, swarm, piece, true, &mut Nothing);
+        });
     }
 
     fn called(&mut self, end: usize) {
@@ -434,7 +422,7 @@ impl Room {
         let local = SocketAddr::new(self.hosts[to].ip, LISTEN);
         let mut accepted = None;
         if self.hosts[to].started {
-            self.input(to, |peer, now, _| accepted = peer.handle_accepted(now, remote, local));
+            self.input(to, |peer, now| accepted = peer.handle_accepted(now, remote, local));
         }
         self.schedule(self.now + LATENCY, Happening::Answered(end, accepted.is_some()));
         if let Some(conn) = accepted {
@@ -447,7 +435,7 @@ impl Room {
         let End { host, conn: Some(conn), client_port, .. } = self.ends[end] else { return };
         self.ends[end].dialing = false;
         let local = SocketAddr::new(self.hosts[host].ip, client_port);
-        self.input(host, |peer, now, _| {
+        self.input(host, |peer, now| {
             if taken {
                 peer.handle_connected(now, conn, local);
             } else {
@@ -468,10 +456,11 @@ impl Room {
 
     fn ended(&mut self, end: usize) {
         let End { host, conn: Some(conn), .. } = self.ends[end] else { return };
-        self.input(host, |peer, now, _| peer.handle_closed(now, conn, None));
+        self.input(host, |peer, now| peer.handle_closed(now, conn, None));
     }
 
     fn pump(&mut self, host: usize, conn: ConnId) {
+        log::speaker(self.now, host);
         while let Some(&end) = self.hosts[host].ends.get(&conn) {
             let room = self.lab.unsent_max.saturating_sub(self.lines.flows[end].unsent.len());
             if self.ends[end].dialing || room == 0 {
@@ -522,7 +511,6 @@ fn host(i: usize, lab: &Lab, geometry: Geometry, rng: &mut Rng) -> Host {
         ip,
         peer: Peer::new(config, rng.next_u64(), Instant::from_micros(0)),
         swarm: SwarmId(0),
-        disk: Strays::default(),
         started: false,
         ends: BTreeMap::new(),
         to_send: VecDeque::new(),
@@ -535,6 +523,7 @@ fn host(i: usize, lab: &Lab, geometry: Geometry, rng: &mut Rng) -> Host {
 fn torrent(geometry: Geometry) -> Torrent {
     Torrent {
         info_hash: InfoHash([7; 20]),
+        info: std::sync::Arc::from(&b"de"[..]),
         name: "content".into(),
         geometry,
         private: false,

@@ -2,11 +2,10 @@
 //!
 //! Nothing here depends on what the payload is, so none is kept; content of any size costs nothing.
 
-use reactor_peer::proto::incoming::{ReceivePlan, Segment as Place};
 use reactor_peer::proto::outgoing::{Segment as Piece, SendPlan};
 use reactor_peer::proto::store::{Store, StoreError};
 use reactor_peer::units::id::SwarmId;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 #[derive(Debug)]
 enum Run {
@@ -72,23 +71,6 @@ impl Stream {
         first
     }
 
-    /// Puts all bytes where the plan says.
-    pub fn place(mut self, plan: &ReceivePlan, scratch: &mut [u8], disk: &mut Strays) {
-        let mut at = 0;
-        for segment in &plan.segments {
-            let (Place::Scratch(len) | Place::Content { len, .. }) = *segment;
-            let part = self.split(len.min(self.len));
-            match *segment {
-                Place::Scratch(_) => {
-                    part.copy_to(&mut scratch[at..]);
-                    at += len;
-                }
-                Place::Content { offset, .. } => disk.put(offset, &part),
-            }
-        }
-        assert_eq!(self.len, 0, "more bytes than the plan has room for");
-    }
-
     fn push(&mut self, run: Run) -> usize {
         let len = match &run {
             Run::Bytes(bytes) => bytes.len(),
@@ -103,60 +85,29 @@ impl Stream {
         len
     }
 
-    fn copy_to(&self, mut into: &mut [u8]) {
+    /// The bytes, payload as zeros.
+    pub fn read_into(&self, into: &mut Vec<u8>) {
+        into.clear();
         for run in &self.runs {
             match run {
-                Run::Bytes(bytes) => {
-                    into[..bytes.len()].copy_from_slice(bytes);
-                    into = &mut into[bytes.len()..];
-                }
-                Run::Payload(len) => {
-                    into[..*len].fill(0);
-                    into = &mut into[*len..];
-                }
+                Run::Bytes(bytes) => into.extend_from_slice(bytes),
+                Run::Payload(len) => into.resize(into.len() + len, 0),
             }
         }
     }
 }
 
-/// A disk on which payload is nothing; message bytes that a plan put in the wrong place are kept.
-#[derive(Debug, Default)]
-pub struct Strays(BTreeMap<u64, u8>);
+/// A disk on which payload is nothing.
+#[derive(Debug)]
+pub struct Nothing;
 
-impl Strays {
-    fn put(&mut self, mut offset: u64, part: &Stream) {
-        for run in &part.runs {
-            match run {
-                Run::Bytes(bytes) => {
-                    self.0.extend((offset..).zip(bytes.iter().copied()));
-                    offset += bytes.len() as u64;
-                }
-                Run::Payload(len) => {
-                    self.clear(offset, *len);
-                    offset += *len as u64;
-                }
-            }
-        }
-    }
-
-    fn clear(&mut self, offset: u64, len: usize) {
-        while let Some((&at, _)) = self.0.range(offset..offset + len as u64).next() {
-            self.0.remove(&at);
-        }
-    }
-}
-
-impl Store for Strays {
-    fn read(&mut self, _: SwarmId, offset: u64, into: &mut [u8]) -> Result<(), StoreError> {
+impl Store for Nothing {
+    fn read(&mut self, _: SwarmId, _: u64, into: &mut [u8]) -> Result<(), StoreError> {
         into.fill(0);
-        for (&at, &byte) in self.0.range(offset..offset + into.len() as u64) {
-            into[(at - offset) as usize] = byte;
-        }
         Ok(())
     }
 
-    fn write(&mut self, _: SwarmId, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.clear(offset, bytes.len());
+    fn write(&mut self, _: SwarmId, _: u64, _: &[u8]) -> Result<(), StoreError> {
         Ok(())
     }
 }

@@ -46,8 +46,6 @@ pub struct Lab {
     /// Bits a second, of every line in each direction.
     pub rate: u64,
     pub max_conns: u16,
-    /// Bytes of one connection that the system takes ahead of the line.
-    pub unsent_max: usize,
 }
 
 impl Lab {
@@ -62,7 +60,6 @@ impl Lab {
             piece_length: 256 << 10,
             rate: 50_000_000,
             max_conns: 64,
-            unsent_max: UNSENT_MAX,
         }
     }
 
@@ -170,8 +167,7 @@ impl Room {
     pub fn new(lab: Lab) -> Self {
         let mut rng = Rng::new(lab.seed);
         let geometry = Geometry::new(lab.length, lab.piece_length).unwrap();
-        let hosts: Vec<Host> =
-            (0..=lab.leechers).map(|i| host(i, &lab, geometry, &mut rng)).collect();
+        let hosts: Vec<Host> = (0..=lab.leechers).map(|i| host(i, &lab, &mut rng)).collect();
         let slow_from = 1 + lab.leechers - lab.slow;
         let line = |i| {
             let rate = if i >= slow_from { lab.slow_rate } else { lab.rate };
@@ -462,7 +458,7 @@ impl Room {
     fn pump(&mut self, host: usize, conn: ConnId) {
         log::speaker(self.now, host);
         while let Some(&end) = self.hosts[host].ends.get(&conn) {
-            let room = self.lab.unsent_max.saturating_sub(self.lines.flows[end].unsent.len());
+            let room = UNSENT_MAX.saturating_sub(self.lines.flows[end].unsent.len());
             if self.ends[end].dialing || room == 0 {
                 self.ends[end].wants_room = true;
                 return;
@@ -501,11 +497,10 @@ impl Room {
 /// When the first leecher starts.
 const START: u64 = 1_000_000;
 
-fn host(i: usize, lab: &Lab, geometry: Geometry, rng: &mut Rng) -> Host {
+fn host(i: usize, lab: &Lab, rng: &mut Rng) -> Host {
     let ip = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1 + i as u8));
     let mut peer_id = PeerId(*b"-RP0100-000000000000");
     rng.fill(&mut peer_id.0[8..]);
-    let _ = geometry;
     let config = super::host::config(peer_id, ip, lab.max_conns);
     Host {
         ip,
@@ -544,14 +539,22 @@ fn from(have: Bitfield) -> Start {
 }
 
 fn runs() -> u64 {
-    super::number("LAN_RUNS").unwrap_or(3)
+    super::number("LAN_RUNS").unwrap_or(if cfg!(debug_assertions) { 1 } else { 3 })
+}
+
+fn check(outcome: &Outcome) {
+    assert!(outcome.makespan / outcome.optimum < 1.25, "slow");
+    assert!(outcome.copies_at_all_out < 1.1, "the seeder sends twice what is not out once");
+    assert!(outcome.wasted < 0.01, "blocks come twice");
 }
 
 #[test]
 fn lan_makespan() {
     for seed in 0..runs() {
         log::install();
-        println!("{}", Room::new(Lab::new(seed)).run());
+        let outcome = Room::new(Lab::new(seed)).run();
+        println!("{outcome}");
+        check(&outcome);
     }
 }
 
@@ -562,5 +565,8 @@ fn lan_slow_host() {
         let eighth = Room::new(Lab { leechers: 8, slow: 1, ..Lab::new(seed) }).run();
         println!("seven: {seven}\nbeside a slow one: {eighth}");
         println!("slow/fast {:.3}", eighth.makespan / seven.makespan);
+        check(&seven);
+        check(&eighth);
+        assert!(eighth.makespan < seven.makespan * 1.05, "one slow host delays the others");
     }
 }

@@ -425,7 +425,9 @@ impl World {
             receiver.inbox.extend(bytes);
         }
         l.ends[sender].in_flight -= count;
-        let wants = std::mem::take(&mut l.ends[sender].wants_window);
+        // RFC 1122: a window that opens by little is not told of.
+        let open = l.ends[sender].in_flight * 4 <= self.plan.window * 3;
+        let wants = open && std::mem::take(&mut l.ends[sender].wants_window);
         let (other, other_conn) = (l.ends[sender].host, l.ends[sender].conn);
         if let Some(conn) = conn {
             self.receive(host, conn, link, end);

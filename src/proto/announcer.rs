@@ -345,10 +345,11 @@ impl Announcer {
         }
     }
 
-    /// Whether `completed` is still to be said: worth a note in the resume record.
+    /// Whether `completed` is still to be said, and there is a tracker to say it to: hosts asked in
+    /// place of one do not hear of it.
     #[must_use]
-    pub const fn owes_completed(&self) -> bool {
-        self.completed
+    pub fn owes_completed(&self) -> bool {
+        self.completed && self.candidates().any(|place| !self.is_host(place))
     }
 
     /// Says `stopped` to the tracker that answered last, if any did, and falls idle. What is in

@@ -31,7 +31,7 @@ fn fetching(name: &str, count: usize) -> Fetching {
 impl Fetching {
     /// The connection to a seeder, hands shaken.
     fn accept(&self, seeder: usize) -> Wire {
-        let (mut wire, _) = Wire::accept(&self.seeders[seeder]);
+        let (mut wire, _) = Wire::accept(&self.seeders[seeder..=seeder]);
         wire.expect_handshake(&self.torrent);
         wire.send(&handshake(PLAIN, self.torrent.info_hash, name()));
         wire
@@ -134,7 +134,7 @@ fn unsolicited_blocks_are_refused() {
 #[test]
 fn one_byte_at_a_time_means_the_same() {
     let fetching = fetching("slow.bin", 1);
-    let (mut wire, _) = Wire::accept(&fetching.seeders[0]);
+    let (mut wire, _) = Wire::accept(&fetching.seeders[..1]);
     wire.expect_handshake(&fetching.torrent);
     wire.send_slowly(&handshake(PLAIN, fetching.torrent.info_hash, name()));
     wire.send_slowly(&message(wire::BITFIELD, &fetching.torrent.full_bitfield()));

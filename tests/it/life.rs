@@ -73,7 +73,7 @@ fn after_sigkill_it_goes_on_where_it_was() {
 
 /// A seeder's side of the next connection, up to where it serves.
 fn seed_from(listener: &TcpListener, torrent: &Torrent) -> Wire {
-    let (mut wire, _) = Wire::accept(listener);
+    let (mut wire, _) = Wire::accept(std::slice::from_ref(listener));
     wire.expect_handshake(torrent);
     wire.send(&handshake(PLAIN, torrent.info_hash, name()));
     wire.send(&message(wire::BITFIELD, &torrent.full_bitfield()));

@@ -19,22 +19,6 @@ fn strings(options: &[String]) -> Vec<&str> {
     options.iter().map(String::as_str).collect()
 }
 
-/// The next connection to any of these listeners.
-fn accept_any(listeners: &[TcpListener]) -> (Wire, SocketAddr) {
-    let deadline = Instant::now() + crate::process::LIMIT;
-    listeners.iter().for_each(|listener| listener.set_nonblocking(true).unwrap());
-    while Instant::now() < deadline {
-        for listener in listeners {
-            if let Ok((stream, remote)) = listener.accept() {
-                stream.set_nonblocking(false).unwrap();
-                return (Wire::new(stream), remote);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    panic!("nobody connects");
-}
-
 #[test]
 fn client_sockets_use_the_ports_behind_the_listening_one_and_no_others() {
     let torrent = Torrent::single("ports.bin", 1_000);
@@ -43,7 +27,7 @@ fn client_sockets_use_the_ports_behind_the_listening_one_and_no_others() {
     let _peer = host.start(&strings(&named(&listeners)));
     let mut wires = Vec::new();
     for _ in 0..MAX_CONNS {
-        let (mut wire, remote) = accept_any(&listeners);
+        let (mut wire, remote) = Wire::accept(&listeners);
         wire.expect_handshake(&torrent);
         wire.send(&handshake(PLAIN, torrent.info_hash, name()));
         wires.push((wire, remote.port()));
@@ -54,7 +38,7 @@ fn client_sockets_use_the_ports_behind_the_listening_one_and_no_others() {
     // All are lent: the next dial can only come from the port that is given back.
     let (gone, port) = wires.remove(1);
     drop(gone);
-    let (_wire, remote) = accept_any(&listeners);
+    let (_wire, remote) = Wire::accept(&listeners);
     assert_eq!(remote.port(), port);
 }
 
@@ -67,7 +51,7 @@ fn a_port_that_another_program_has_is_passed_over() {
     let listeners = listeners(1);
     let mut peer = host.start(&strings(&named(&listeners)));
     peer.wait_for(&format!("client port {first} is busy"));
-    let (_wire, remote) = accept_any(&listeners);
+    let (_wire, remote) = Wire::accept(&listeners);
     assert!((first + 1..first + MAX_CONNS).contains(&remote.port()), "{remote}");
 }
 
@@ -79,7 +63,7 @@ fn any_client_port_where_the_user_says_so() {
     let known = named(&listeners);
     let options = [&["--client-ports", "any"][..], &strings(&known)].concat();
     let _peer = host.start(&options);
-    let (_wire, remote) = accept_any(&listeners);
+    let (_wire, remote) = Wire::accept(&listeners);
     let range = host.addr.port()..=host.addr.port() + MAX_CONNS;
     assert!(!range.contains(&remote.port()), "{remote}");
 }
@@ -93,7 +77,7 @@ fn a_redial_right_after_a_close_works() {
     let listeners = listeners(1);
     let mut peer = host.start(&strings(&named(&listeners)));
     for _ in 0..3 {
-        let (mut wire, remote) = accept_any(&listeners);
+        let (mut wire, remote) = Wire::accept(&listeners);
         assert_eq!(remote, SocketAddr::new(host.addr.ip(), host.addr.port() + 1));
         wire.expect_handshake(&torrent);
         // An answer for another torrent: the peer closes, so the wait is on its side.
@@ -113,7 +97,7 @@ fn a_known_host_that_was_away_is_reached_when_it_comes() {
     (0..2).for_each(|_| drop(peer.wait_for("connection refused")));
     let back = Instant::now();
     let listener = TcpListener::bind(away).unwrap();
-    accept_any(&[listener]);
+    Wire::accept(&[listener]);
     assert!(back.elapsed() < Duration::from_secs(15), "{:?}", back.elapsed());
 }
 
@@ -126,7 +110,7 @@ fn nobody_dials_itself() {
     let known = named(&listeners);
     let options = [&[own.as_str()][..], &strings(&known)].concat();
     let mut peer = host.start(&options);
-    accept_any(&listeners);
+    Wire::accept(&listeners);
     assert_eq!(peer.stop(), Some(0));
     assert_eq!(peer.said(&format!("dialing {}", host.addr)).len(), 0);
 }

@@ -3,7 +3,7 @@
 use crate::process::{address, Host, Peer};
 use crate::torrent::{Torrent, PIECE};
 use crate::wire::{
-    escape, handshake, http, http_raw, message, split_answer, Wire, EXTENDED, EXTENSION,
+    accept, escape, handshake, http, http_raw, message, split_answer, Wire, EXTENDED, EXTENSION,
 };
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
@@ -250,7 +250,7 @@ fn ipv6_peers_are_listed_as_peers6() {
 
 /// One request to a tracker written by hand; answers it and returns its target.
 pub fn answer_once(tracker: &TcpListener, body: &[u8]) -> String {
-    let (mut stream, _) = tracker.accept().unwrap();
+    let (mut stream, _) = accept(std::slice::from_ref(tracker));
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut target = String::new();
     reader.read_line(&mut target).unwrap();
@@ -284,7 +284,7 @@ fn what_a_peer_tells_a_tracker_and_what_it_takes_from_it() {
         has(&started, pair);
     }
     // The peer of the list is dialed; its own address, which is there as well, is not.
-    let (mut wire, _) = Wire::accept(&seeder);
+    let (mut wire, _) = Wire::accept(std::slice::from_ref(&seeder));
     wire.expect_handshake(&torrent);
     wire.send(&handshake([0; 8], torrent.info_hash, [b's'; 20]));
     wire.send(&message(crate::wire::BITFIELD, &torrent.full_bitfield()));
@@ -294,6 +294,7 @@ fn what_a_peer_tells_a_tracker_and_what_it_takes_from_it() {
     for pair in ["event=completed", "left=0", "downloaded=98304"] {
         has(&completed, pair);
     }
+    peer.wait_for("knows 0 peers");
     peer.signal("TERM");
     let stopped = answer_once(&tracker, b"d8:intervali1800e5:peers0:e");
     has(&stopped, "event=stopped");
@@ -311,6 +312,7 @@ fn who_is_complete_at_start_never_says_completed() {
     let empty = b"d8:intervali1800e5:peers0:e";
     let started = answer_once(&tracker, empty);
     assert!(started.contains("event=started") && started.contains("left=0"), "{started}");
+    peer.wait_for("knows 0 peers");
     peer.signal("INT");
     let stopped = answer_once(&tracker, empty);
     assert!(stopped.contains("event=stopped"), "{stopped}");

@@ -7,7 +7,7 @@ use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A name for this end: one peer is one name.
 pub fn name() -> [u8; 20] {
@@ -97,27 +97,21 @@ impl Wire {
         wire
     }
 
-    /// The next connection that the program makes to `listener`.
-    pub fn accept(listener: &TcpListener) -> (Self, SocketAddr) {
-        listener.set_nonblocking(true).expect("a listener can be made so");
-        let deadline = Instant::now() + LIMIT;
+    /// The next connection of the wire protocol that the program makes to one of `listeners`. It
+    /// may also ask them for peers over HTTP, as it would a host of its own kind: those connections
+    /// are closed without an answer.
+    pub fn accept(listeners: &[TcpListener]) -> (Self, SocketAddr) {
         loop {
-            match listener.accept() {
-                Ok((stream, remote)) => {
-                    stream.set_nonblocking(false).expect("a stream can be made so");
-                    return (Self::new(stream), remote);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    assert!(Instant::now() < deadline, "nobody connects");
-                    // accept has no limit of its own; this is how finely it is looked at.
-                    std::thread::sleep(std::time::Duration::from_millis(2));
-                }
-                Err(error) => panic!("accept: {error}"),
+            let (stream, remote) = accept(listeners);
+            let wire = Self::new(stream);
+            let mut first = [0];
+            if wire.stream.peek(&mut first).is_ok() && first != *b"G" {
+                return (wire, remote);
             }
         }
     }
 
-    pub fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(LIMIT)).expect("a limit for reads");
         stream.set_write_timeout(Some(LIMIT)).expect("a limit for writes");
         stream.set_nodelay(true).expect("no delay");
@@ -240,6 +234,26 @@ impl Wire {
         self.stream.read_to_end(&mut bytes).expect("it ends by FIN");
         bytes
     }
+}
+
+/// The next connection to one of `listeners`.
+pub fn accept(listeners: &[TcpListener]) -> (TcpStream, SocketAddr) {
+    let deadline = Instant::now() + LIMIT;
+    while Instant::now() < deadline {
+        for listener in listeners {
+            listener.set_nonblocking(true).expect("a listener can be made so");
+            match listener.accept() {
+                Ok((stream, remote)) => {
+                    stream.set_nonblocking(false).expect("a stream can be made so");
+                    return (stream, remote);
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+        }
+        // accept has no limit of its own; this is how finely it is looked at.
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    panic!("nobody connects");
 }
 
 /// Bytes as an HTTP query has them.

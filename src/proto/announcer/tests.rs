@@ -561,6 +561,9 @@ fn without_a_tracker_a_host_is_asked_as_soon_as_it_is_known() {
     }
     // Who has refused is left alone.
     assert!(a.poll_timeout().unwrap() >= at(5) + HOST_PAUSE_MAX);
+    // Nobody waits for them before leaving.
+    a.completed(at(6));
+    assert!(!a.owes_completed());
 }
 
 proptest! {

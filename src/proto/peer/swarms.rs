@@ -279,8 +279,7 @@ impl Peer {
         self.swarms
             .values()
             .map(|s| &s.announcer)
-            // Idle: it has no tracker, or none but ourselves.
-            .all(|a| !a.owes_completed() || a.is_idle() || away(a.poll_timeout()))
+            .all(|a| !a.owes_completed() || away(a.poll_timeout()))
     }
 
     /// Works out what we are in the swarm, and says so when it has changed.

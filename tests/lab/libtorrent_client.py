@@ -1,23 +1,28 @@
 #!/usr/bin/env python3
 """A minimal client on libtorrent's Python binding: one torrent, until it is killed.
 
-    libtorrent_client.py IP:PORT FOLDER TORRENT
+    libtorrent_client.py IP:PORT FOLDER TORRENT|MAGNET [--extensions]
 
-Prints "complete" once all pieces are there and written. TCP only; no DHT, LSD, PEX or encryption.
+Prints "complete" once all pieces are there and written. TCP only; no DHT, LSD or encryption; PEX and
+metadata (BEP 11, BEP 9) only with --extensions.
 """
 
 import sys
 
 import libtorrent
 
-listen, folder, torrent = sys.argv[1:]
+listen, folder, torrent = sys.argv[1:4]
+plugins = 1 if "--extensions" in sys.argv[4:] else 0
 session = libtorrent.session({
     "listen_interfaces": listen, "enable_dht": False, "enable_lsd": False, "enable_upnp": False,
     "enable_natpmp": False, "enable_outgoing_utp": False, "enable_incoming_utp": False,
     "in_enc_policy": 2, "out_enc_policy": 2,
-    "alert_mask": libtorrent.alert.category_t.all_categories}, 0)  # 0: no plugins, so no PEX
-parameters = libtorrent.add_torrent_params()
-parameters.ti = libtorrent.torrent_info(torrent)
+    "alert_mask": libtorrent.alert.category_t.all_categories}, plugins)
+if torrent.startswith("magnet:"):
+    parameters = libtorrent.parse_magnet_uri(torrent)
+else:
+    parameters = libtorrent.add_torrent_params()
+    parameters.ti = libtorrent.torrent_info(torrent)
 parameters.save_path = folder
 handle = session.add_torrent(parameters)
 QUIET = {"picker_log", "block_finished", "block_downloading", "block_uploaded", "peer_log",

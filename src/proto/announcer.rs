@@ -17,7 +17,7 @@ pub use udp::Datagram;
 
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
-use crate::wire::address::{is_lan, printable, Announce, AnnounceError, HostPort, Scheme};
+use crate::wire::address::{printable, Announce, AnnounceError, HostPort, Scheme};
 use crate::wire::announce::{parse_answer, AnnounceAnswer, AnswerError, Event, INTERVAL_MAX};
 use crate::wire::http::{self, Response};
 use alloc::collections::BTreeSet;
@@ -251,26 +251,6 @@ impl Announcer {
                 Some(first.max(*due))
             }
         }
-    }
-
-    /// How the tracker of the attempt in flight is talked to.
-    #[must_use]
-    pub fn scheme(&self) -> Option<Scheme> {
-        match &self.state {
-            State::InFlight(flight) => Some(flight.scheme),
-            State::Idle | State::Waiting { .. } | State::Redirected(_) => None,
-        }
-    }
-
-    /// Which of its addresses to ask: after a failure the next one has its turn.
-    pub fn choose(&mut self, ips: &[IpAddr]) -> Option<IpAddr> {
-        let State::InFlight(flight) = &self.state else { return None };
-        let place = flight.place;
-        let tracker = self.tracker_mut(place);
-        let turn = usize::try_from(tracker.failures).unwrap_or(0);
-        let ip = ips.get(turn % ips.len().max(1)).copied()?;
-        tracker.lan |= is_lan(ip);
-        Some(ip)
     }
 
     /// A host that runs this program, and so a tracker, is at this address. Never to be called for

@@ -2,7 +2,7 @@
 
 use crate::units::geometry::PieceIndex;
 use crate::units::id::{ConnId, InfoHash, SwarmId};
-use crate::wire::address::HostPort;
+use crate::wire::address::{Host, HostPort};
 use crate::wire::http::Response;
 use core::fmt;
 use core::net::SocketAddr;
@@ -22,6 +22,8 @@ pub enum Action {
         /// The leased client port.
         local_port: Option<u16>,
     },
+    /// The same with TLS between, for a tracker.
+    DialTls(TlsDial),
     /// Every piece is verified: give the content its final name.
     Finish(SwarmId),
     /// A magnet link's metadata is complete and verified; answer with `handle_metadata` or
@@ -42,6 +44,19 @@ pub enum Action {
     },
     /// Hash this piece; answer with `handle_verified`.
     Verify(SwarmId, PieceIndex),
+}
+
+/// Whom to dial with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsDial {
+    /// The connection this will be.
+    pub conn: ConnId,
+    /// Whom to dial.
+    pub remote: SocketAddr,
+    /// The leased client port.
+    pub local_port: Option<u16>,
+    /// Whose certificate the other end must show: the host as the announce names it.
+    pub host: Host,
 }
 
 /// The socket of a datagram.

@@ -113,6 +113,8 @@ struct Entry {
     /// `None` for hearsay: another peer has told us, it has not shown itself here.
     peer_id: Option<PeerId>,
     complete: bool,
+    /// Its `completed` was counted. Not the same as `complete`: the wire may show that first.
+    counted: bool,
     expires: Instant,
 }
 
@@ -366,17 +368,20 @@ impl Tracker {
 
     fn handle_event(&mut self, now: Instant, addr: SocketAddr, query: &AnnounceRequest) {
         let Some(swarm) = self.swarms.get_mut(&query.info_hash) else { return };
-        let before = swarm.entries.get(&addr).copied();
-        match query.event {
-            Event::Stopped => return self.remove(query.info_hash, addr),
-            // A `completed` whose answer got lost is said again, but has happened once.
-            Event::Completed if before.is_none_or(|entry| !entry.complete) => {
-                swarm.downloaded = swarm.downloaded.saturating_add(1);
-            }
-            Event::Completed | Event::Started | Event::None => {}
+        if query.event == Event::Stopped {
+            return self.remove(query.info_hash, addr);
         }
-        let left = if query.event == Event::Completed { 0 } else { query.left };
+        // A `completed` whose answer got lost is said again, but has happened once.
+        let same = |entry: &&Entry| entry.peer_id == Some(query.peer_id);
+        let counted = swarm.entries.get(&addr).filter(same).is_some_and(|entry| entry.counted);
+        let completed = query.event == Event::Completed;
+        swarm.downloaded = swarm.downloaded.saturating_add(u64::from(completed && !counted));
+        let left = if completed { 0 } else { query.left };
         self.enter(now, query.info_hash, addr, Some(query.peer_id), Some(left));
+        let swarm = self.swarms.get_mut(&query.info_hash);
+        if let Some(entry) = swarm.and_then(|swarm| swarm.entries.get_mut(&addr)) {
+            entry.counted = counted || completed;
+        }
     }
 
     fn enter(
@@ -400,9 +405,10 @@ impl Tracker {
             Some(left) => left == 0,
             None => known.is_some_and(|entry| entry.complete),
         };
+        let counted = known.is_some_and(|entry| entry.counted);
         let is_new = peer_id.is_some() && known.is_none_or(|entry| entry.peer_id.is_none());
         let expires = (now + ENTRY_LIFE).max(known.map_or(now, |entry| entry.expires));
-        swarm.entries.insert(addr, Entry { peer_id, complete, expires });
+        swarm.entries.insert(addr, Entry { peer_id, complete, counted, expires });
         if is_new {
             self.tell(News { info_hash, addr, came: Some(complete) });
         }
@@ -591,6 +597,19 @@ mod tests {
         let stopped = AnnounceRequest { event: Event::Stopped, ..query(6000) };
         assert_eq!(announce(&mut t, 0, "10.0.0.1", &stopped).peers, []);
         assert_eq!(t.counts(&HASH), (1, 0, 1));
+    }
+
+    #[test]
+    fn a_download_counts_though_the_wire_showed_it_first() {
+        let mut t = tracker();
+        let _ = announce(&mut t, 0, "10.0.0.1", &query(6000));
+        t.learn(at(1), HASH, addr("10.0.0.1:6000"), THEIRS, Some(0));
+        let completed = AnnounceRequest { event: Event::Completed, ..query(6000) };
+        for _ in 0..2 {
+            let _ = announce(&mut t, 2, "10.0.0.1", &completed);
+            t.learn(at(3), HASH, addr("10.0.0.1:6000"), THEIRS, Some(0));
+            assert_eq!(t.counts(&HASH), (2, 0, 1));
+        }
     }
 
     #[test]

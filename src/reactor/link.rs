@@ -1,6 +1,7 @@
 //! One socket: reads into a buffer, writes from where the content rests.
 
 use super::mmap::Storage;
+use super::tls::Tls;
 use super::window::GatherWrite;
 use crate::proto::outgoing::{Segment as Piece, SendPlan};
 use crate::proto::store::StoreError;
@@ -16,6 +17,8 @@ pub struct Link {
     pub id: ConnId,
     /// The socket.
     pub stream: TcpStream,
+    /// What stands between the socket and the bytes, if anything.
+    pub tls: Option<Tls>,
     /// It was dialed and is not connected yet.
     pub dialing: bool,
     /// A read may bring something.
@@ -45,6 +48,14 @@ pub enum Moved {
 impl Link {
     /// One `read`.
     pub fn receive(&mut self, into: &mut [u8]) -> Moved {
+        if let Some(tls) = &mut self.tls {
+            // There may be more within TLS when the socket is empty, so it stays readable.
+            return match tls.read(&mut self.stream, into) {
+                Ok(0) => Moved::End,
+                Ok(count) => Moved::Bytes(count),
+                Err(error) => self.failed(error, None),
+            };
+        }
         loop {
             return match self.stream.read(into) {
                 Ok(0) => Moved::End,
@@ -62,6 +73,12 @@ impl Link {
 
     /// One `writev` of what `plan` says.
     pub fn send(&mut self, plan: &SendPlan, storage: &mut Storage) -> Moved {
+        if let Some(tls) = &mut self.tls {
+            return match tls.write(&mut self.stream, &plan.bytes) {
+                Ok(count) => Moved::Bytes(count),
+                Err(error) => self.failed(error, None),
+            };
+        }
         let mut gather = GatherWrite::new(storage);
         let swarm = plan.swarm.unwrap_or(SwarmId(u32::MAX));
         for segment in &plan.segments {
@@ -85,6 +102,15 @@ impl Link {
                 Err(error) => self.failed(error, Some(swarm)),
             };
         }
+    }
+
+    /// Sends what TLS has to say of itself, if it is there.
+    ///
+    /// # Errors
+    /// As the socket says.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let Self { tls, stream, .. } = self;
+        tls.as_mut().map_or(Ok(()), |tls| tls.flush(stream))
     }
 
     /// `sending`: whose content, if the call was a write.

@@ -17,6 +17,11 @@ pub mod paused;
 pub mod signals;
 pub mod sockets;
 pub mod stdin;
+#[cfg(feature = "https")]
+pub mod tls;
+#[cfg(not(feature = "https"))]
+#[path = "no_tls.rs"]
+pub mod tls;
 pub mod watch;
 pub mod window;
 mod write;

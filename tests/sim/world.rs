@@ -259,6 +259,7 @@ impl World {
         match action {
             Action::Close(conn) => self.close(host, conn, None),
             Action::Dial { conn, remote, local_port } => self.dial(host, conn, remote, local_port),
+            Action::DialTls(dial) => panic!("no TLS here: {dial:?}"),
             Action::Finish(_) => {
                 let disk = &self.hosts[host].disk;
                 assert!(disk.verified.iter().all(|&v| v), "finished with a piece missing");

@@ -1,9 +1,11 @@
-//! What an announce says, and how over HTTP.
+//! What an announce says, to which address, and how over HTTP.
 
 use super::{Announcer, State};
 use crate::units::id::{InfoHash, PeerId};
+use crate::wire::address::{is_lan, Host, Scheme};
 use crate::wire::announce::{build_query, AnnounceRequest, Event};
 use crate::wire::http;
+use core::net::IpAddr;
 
 /// Peers asked for.
 pub(super) const NUMWANT: usize = 100;
@@ -57,5 +59,36 @@ impl Announcer {
             key: None,
             tracker_id: None,
         }
+    }
+
+    /// How the tracker of the attempt in flight is talked to.
+    #[must_use]
+    pub fn scheme(&self) -> Option<Scheme> {
+        match &self.state {
+            State::InFlight(flight) => Some(flight.scheme),
+            State::Idle | State::Waiting { .. } | State::Redirected(_) => None,
+        }
+    }
+
+    /// Whose certificate the tracker of the attempt in flight must show, where TLS is spoken.
+    #[must_use]
+    pub fn tls_host(&self) -> Option<Host> {
+        match &self.state {
+            State::InFlight(flight) if flight.scheme == Scheme::Https => {
+                Some(flight.target.host.clone())
+            }
+            _ => None,
+        }
+    }
+
+    /// Which of its addresses to ask: after a failure the next one has its turn.
+    pub fn choose(&mut self, ips: &[IpAddr]) -> Option<IpAddr> {
+        let State::InFlight(flight) = &self.state else { return None };
+        let place = flight.place;
+        let tracker = self.tracker_mut(place);
+        let turn = usize::try_from(tracker.failures).unwrap_or(0);
+        let ip = ips.get(turn % ips.len().max(1)).copied()?;
+        tracker.lan |= is_lan(ip);
+        Some(ip)
     }
 }

@@ -65,9 +65,6 @@ impl Peer {
             return tell_failure(now, swarm, why);
         }
         let remote = SocketAddr::new(ip, host.port);
-        if scheme == Some(Scheme::Https) {
-            return tell_failure(now, swarm, "https:// trackers are not supported yet");
-        }
         if scheme == Some(Scheme::Udp) {
             swarm.announcer.open_udp(now, remote, is_lan(ip));
             return self.announce_datagrams(now, id);

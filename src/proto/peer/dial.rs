@@ -4,7 +4,7 @@ use super::{DialError, Named, Peer};
 use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
 use crate::proto::contacts::Ending;
-use crate::proto::output::{Action, Asker};
+use crate::proto::output::{Action, Asker, TlsDial};
 use crate::proto::swarm::{Stage, Swarm};
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{ANNOUNCE_WITHIN, DIAL_WITHIN, HANDSHAKE_WITHIN, LAN_DIAL_WITHIN};
@@ -128,7 +128,12 @@ impl Peer {
             swarm.contacts.engage(addr, id);
         }
         log::debug!("dialing {remote}");
-        self.actions.push_back(Action::Dial { conn: id, remote, local_port: lease });
+        let swarm = purpose.swarm().and_then(|id| self.swarms.get(&id));
+        let host = swarm.filter(|_| announce).and_then(|swarm| swarm.announcer.tls_host());
+        self.actions.push_back(match host {
+            Some(host) => Action::DialTls(TlsDial { conn: id, remote, local_port: lease, host }),
+            None => Action::Dial { conn: id, remote, local_port: lease },
+        });
         true
     }
 

@@ -3,12 +3,14 @@
 
 mod datagrams;
 mod magnets;
+mod names;
 mod nodes;
 mod requests;
+mod tls;
 mod torrents;
 
 use crate::proto::outgoing::SendPlan;
-use crate::proto::output::{Action, Asker, Event};
+use crate::proto::output::{Action, Event};
 use crate::proto::peer::{Config, Peer};
 use crate::reactor::clock::Clock;
 use crate::reactor::contents::{self, Content, FlushJob, Flushed, Place, Places};
@@ -22,18 +24,19 @@ use crate::reactor::paused::Paused;
 use crate::reactor::signals::{Signal, Signals};
 use crate::reactor::sockets;
 use crate::reactor::stdin::Stdin;
+use crate::reactor::tls::Authorities;
 use crate::reactor::watch::TorrentsFolder;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{RECEIVE_BYTES, TURN_BYTES_MAX};
 use crate::units::time::{Duration, Instant};
-use crate::wire::address::{unmap, Host, HostPort};
+use crate::wire::address::{unmap, HostPort};
 use magnets::Wanted;
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -76,18 +79,6 @@ pub struct Options {
     pub places: Places,
 }
 
-/// A name to resolve, or an address to be judged.
-struct ResolveJob {
-    host: HostPort,
-    asker: Asker,
-}
-
-struct Resolved {
-    host: HostPort,
-    asker: Asker,
-    answer: Result<Vec<(IpAddr, bool)>, String>,
-}
-
 /// The process at work.
 pub struct Reactor {
     poll: Poll,
@@ -100,10 +91,11 @@ pub struct Reactor {
     /// When to look for new network interfaces.
     interfaces_at: Option<Instant>,
     signals: Signals,
+    authorities: Authorities,
     peer: Peer,
     storage: Storage,
     hashes: HashQueue,
-    resolver: Helper<ResolveJob, Resolved>,
+    resolver: Helper<names::ResolveJob, names::Resolved>,
     flusher: Helper<FlushJob, Flushed>,
     links: Vec<Option<Link>>,
     to_send: VecDeque<ConnId>,
@@ -162,11 +154,12 @@ impl Reactor {
             accept_again_at: None,
             datagrams,
             signals,
+            authorities: Authorities::new(Arc::clone(&waker)),
             peer,
             interfaces_at: options.lsd.then_some(now),
             storage: Storage::new(DEFAULT_BUDGET),
             hashes: HashQueue::new(),
-            resolver: Helper::spawn("resolver", Arc::clone(&waker), resolve),
+            resolver: Helper::spawn("resolver", Arc::clone(&waker), names::resolve),
             flusher: Helper::spawn("flusher", Arc::clone(&waker), contents::flush),
             links: Vec::new(),
             to_send: VecDeque::new(),
@@ -402,6 +395,9 @@ impl Reactor {
             let Some(link) = link.filter(|l| l.id == id && l.writable && !l.dialing) else {
                 return;
             };
+            if let Err(error) = link.flush() {
+                log::debug!("TLS: {}", sockets::words(&error));
+            }
             if !self.peer.send_plan(id, &mut self.send_plan) {
                 return;
             }
@@ -485,7 +481,8 @@ impl Reactor {
             self.links.resize_with(slot + 1, || None);
         }
         let (readable, writable, ending) = (false, !dialing, false);
-        self.links[slot] = Some(Link { id, stream, dialing, readable, writable, ending });
+        let tls = None;
+        self.links[slot] = Some(Link { id, stream, tls, dialing, readable, writable, ending });
     }
 
     /// Does all that the core asks for, and what follows from it.
@@ -522,6 +519,7 @@ impl Reactor {
                         Err(error) => self.peer.handle_dial_failed(now, conn, error),
                     }
                 }
+                Action::DialTls(dial) => self.dial_tls(dial),
                 Action::Finish(swarm) => self.finish(now, swarm),
                 Action::Metadata(swarm, info) => self.metadata(now, swarm, &info),
                 Action::Resolve(host, asker) => self.resolve(now, host, asker),
@@ -533,6 +531,7 @@ impl Reactor {
     }
 
     fn detach(&mut self, id: ConnId) {
+        self.authorities.forget(id);
         let slot = id.slot as usize;
         if let Some(link) = self.links.get_mut(slot) {
             if link.as_ref().is_some_and(|link| link.id == id) {
@@ -548,18 +547,8 @@ impl Reactor {
         (link.id == id).then_some(link)
     }
 
-    fn resolve(&mut self, now: Instant, host: HostPort, asker: Asker) {
-        // An address needs no resolver, only a look whether it is ours.
-        if let Host::Ip(ip) = host.host {
-            let answer = Ok(vec![(ip, sockets::is_own(ip))]);
-            self.peer.handle_resolved(now, &host, &asker, answer);
-        } else if let Err(job) = self.resolver.submit(ResolveJob { host, asker }) {
-            let busy = Err("too many names are being resolved".to_owned());
-            self.peer.handle_resolved(now, &job.host, &job.asker, busy);
-        }
-    }
-
     fn take_helpers(&mut self) {
+        self.take_certificates();
         while let Some(done) = self.resolver.poll() {
             let now = self.clock.now();
             self.peer.handle_resolved(now, &done.host, &done.asker, done.answer);
@@ -573,21 +562,6 @@ impl Reactor {
             }
         }
     }
-}
-
-/// The work of the resolver helper.
-fn resolve(job: ResolveJob) -> Resolved {
-    let ResolveJob { host, asker } = job;
-    let answer = match &host.host {
-        Host::Ip(ip) => Ok(vec![*ip]),
-        Host::Name(name) => (name.as_str(), host.port)
-            .to_socket_addrs()
-            .map(|addrs| addrs.map(|addr| unmap(addr).ip()).collect::<Vec<_>>())
-            .map_err(|_| "no such host name".to_owned()),
-    };
-    let judge = |ip: IpAddr| (ip, sockets::is_own(ip));
-    let answer = answer.map(|ips| ips.into_iter().map(judge).collect());
-    Resolved { host, asker, answer }
 }
 
 /// Errors of accept that mean the one connection, not the listener.

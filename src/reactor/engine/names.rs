@@ -1,0 +1,48 @@
+//! Names become addresses: by a helper thread, as name servers may take long.
+
+use super::Reactor;
+use crate::proto::output::Asker;
+use crate::reactor::sockets;
+use crate::units::time::Instant;
+use crate::wire::address::{unmap, Host, HostPort};
+use std::net::{IpAddr, ToSocketAddrs};
+
+/// A name to resolve, or an address to be judged.
+pub(super) struct ResolveJob {
+    pub(super) host: HostPort,
+    pub(super) asker: Asker,
+}
+
+pub(super) struct Resolved {
+    pub(super) host: HostPort,
+    pub(super) asker: Asker,
+    pub(super) answer: Result<Vec<(IpAddr, bool)>, String>,
+}
+
+impl Reactor {
+    pub(super) fn resolve(&mut self, now: Instant, host: HostPort, asker: Asker) {
+        // An address needs no resolver, only a look whether it is ours.
+        if let Host::Ip(ip) = host.host {
+            let answer = Ok(vec![(ip, sockets::is_own(ip))]);
+            self.peer.handle_resolved(now, &host, &asker, answer);
+        } else if let Err(job) = self.resolver.submit(ResolveJob { host, asker }) {
+            let busy = Err("too many names are being resolved".to_owned());
+            self.peer.handle_resolved(now, &job.host, &job.asker, busy);
+        }
+    }
+}
+
+/// The work of the resolver helper.
+pub(super) fn resolve(job: ResolveJob) -> Resolved {
+    let ResolveJob { host, asker } = job;
+    let answer = match &host.host {
+        Host::Ip(ip) => Ok(vec![*ip]),
+        Host::Name(name) => (name.as_str(), host.port)
+            .to_socket_addrs()
+            .map(|addrs| addrs.map(|addr| unmap(addr).ip()).collect::<Vec<_>>())
+            .map_err(|_| "no such host name".to_owned()),
+    };
+    let judge = |ip: IpAddr| (ip, sockets::is_own(ip));
+    let answer = answer.map(|ips| ips.into_iter().map(judge).collect());
+    Resolved { host, asker, answer }
+}

@@ -162,6 +162,10 @@ pub struct Network {
     pub exit_when_complete: bool,
     /// What happens goes to stdout as JSON, one object a line.
     pub json: bool,
+    /// Bytes of content mapped at once.
+    pub map_budget: usize,
+    /// Say how long the turns of the loop were.
+    pub stats: bool,
     /// No progress display.
     pub quiet: bool,
     /// What is logged.
@@ -343,6 +347,12 @@ macro_rules! with_network {
             /// tell what happens on stdout as JSON, one object a line, for programs
             #[argh(switch)]
             json: bool,
+            /// how much content is mapped at once, in MiB (default 16)
+            #[argh(option, default = "16", from_str_fn(count), arg_name = "MIB")]
+            map_budget: u16,
+            /// say at the end, and at SIGUSR1, how long the turns of the loop were
+            #[argh(switch)]
+            stats: bool,
             /// no progress display
             #[argh(switch, short = 'q')]
             quiet: bool,
@@ -385,6 +395,8 @@ macro_rules! with_network {
                     accept_torrents: false,
                     exit_when_complete,
                     json: self.json,
+                    map_budget: usize::from(self.map_budget) << 20,
+                    stats: self.stats,
                     quiet: self.quiet || self.json,
                     log_level: self.log_level,
                     log_file: self.log_file.take(),

@@ -132,6 +132,7 @@ impl Session {
             lsd: network.lsd,
             dht: network.dht,
             torrents: torrents.map(Path::to_owned),
+            map_budget: network.map_budget,
             places: Places { shareable: shareable.to_owned(), state, peer_id },
         };
         let port = network.listen;
@@ -210,6 +211,7 @@ impl Session {
                     Signal::Status => {
                         let reports = self.reports();
                         self.progress.show_all(&reports);
+                        self.show_stats();
                     }
                     Signal::Stop(number) if interrupted => {
                         return Ok(128u8.saturating_add(u8::try_from(number).unwrap_or(0)));
@@ -233,6 +235,7 @@ impl Session {
                 self.stream.show(&reports);
             }
         }
+        self.show_stats();
         let reports = self.reports();
         self.stream.show(&reports);
         let complete = reports
@@ -248,6 +251,12 @@ impl Session {
             (_, Some(why)) if until_complete && !complete => Err(Failure::Failed(why)),
             _ if until_complete && !complete => Ok(STOPPED_BEFORE_COMPLETE),
             _ => Ok(DONE),
+        }
+    }
+
+    fn show_stats(&self) {
+        if self.network.stats {
+            log::info!("loop: {}", self.reactor.turns());
         }
     }
 

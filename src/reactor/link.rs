@@ -28,6 +28,10 @@ pub struct Link {
     pub ending: bool,
     /// A write may take something.
     pub writable: bool,
+    /// The core may have something to send.
+    pub wants_send: bool,
+    /// It waits for its turn already.
+    pub queued: bool,
 }
 
 /// What became of one read or write.
@@ -46,6 +50,31 @@ pub enum Moved {
 }
 
 impl Link {
+    /// A link of which nothing is known yet.
+    #[must_use]
+    pub fn new(id: ConnId, stream: TcpStream, dialing: bool) -> Self {
+        Self {
+            id,
+            stream,
+            tls: None,
+            dialing,
+            readable: false,
+            ending: false,
+            writable: !dialing,
+            wants_send: false,
+            queued: false,
+        }
+    }
+
+    /// Its id, if it can move something and does not wait for its turn yet; then it does.
+    pub fn becomes_ready(&mut self) -> Option<ConnId> {
+        let ready = match self.dialing {
+            true => self.writable,
+            false => self.readable || (self.writable && self.wants_send),
+        };
+        (ready && !core::mem::replace(&mut self.queued, true)).then_some(self.id)
+    }
+
     /// One `read`.
     pub fn receive(&mut self, into: &mut [u8]) -> Moved {
         if let Some(tls) = &mut self.tls {

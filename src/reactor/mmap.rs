@@ -23,7 +23,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes mapped at once unless said otherwise.
+/// Bytes mapped at once unless said otherwise; the command line has the same default.
 pub const DEFAULT_BUDGET: usize = 16 * 1024 * 1024;
 /// Bytes of the smallest and the largest window. From 2 MiB on, the system maps large folios of the
 /// page cache whole: receiving into windows of 1 MiB takes 4 s/GiB on ext4, of 2 MiB 0.7 s/GiB,

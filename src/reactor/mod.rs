@@ -22,6 +22,7 @@ pub mod tls;
 #[cfg(not(feature = "https"))]
 #[path = "no_tls.rs"]
 pub mod tls;
+pub mod turns;
 pub mod watch;
 pub mod window;
 mod write;

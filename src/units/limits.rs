@@ -28,8 +28,10 @@ pub const BLOCKS_A_CALL: usize = 16;
 /// Bytes read from one connection in one system call: 16 blocks with their heads, which is where
 /// more stops being cheaper, and which the processor's cache still holds when they are written.
 pub const RECEIVE_BYTES: usize = 256 * 1024 + 16 * 16;
-/// Bytes one connection may move each way before the others get their turn.
-pub const TURN_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that all connections together move in one turn of the loop: about 2 ms.
+pub const TURN_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Links that have their turn in one turn of the loop, whatever they move.
+pub const MOVES_A_TURN: usize = 1024;
 /// Connections that send blocks at the same time, where more wait for it: two, so that the line
 /// is never idle between two turns.
 pub const TURNS_AT_ONCE: usize = 2;

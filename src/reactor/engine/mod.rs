@@ -3,6 +3,7 @@
 
 mod datagrams;
 mod magnets;
+mod moving;
 mod names;
 mod nodes;
 mod requests;
@@ -18,16 +19,17 @@ use crate::reactor::control::Control;
 use crate::reactor::datagram::Datagrams;
 use crate::reactor::hash::HashQueue;
 use crate::reactor::helper::Helper;
-use crate::reactor::link::{Link, Moved};
-use crate::reactor::mmap::{Storage, DEFAULT_BUDGET};
+use crate::reactor::link::Link;
+use crate::reactor::mmap::Storage;
 use crate::reactor::paused::Paused;
 use crate::reactor::signals::{Signal, Signals};
 use crate::reactor::sockets;
 use crate::reactor::stdin::Stdin;
 use crate::reactor::tls::Authorities;
+use crate::reactor::turns::Turns;
 use crate::reactor::watch::TorrentsFolder;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{RECEIVE_BYTES, TURN_BYTES_MAX};
+use crate::units::limits::RECEIVE_BYTES;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{unmap, HostPort};
 use magnets::Wanted;
@@ -77,6 +79,8 @@ pub struct Options {
     pub torrents: Option<PathBuf>,
     /// Contents and records.
     pub places: Places,
+    /// Bytes of content mapped at once.
+    pub map_budget: usize,
 }
 
 /// The process at work.
@@ -98,7 +102,9 @@ pub struct Reactor {
     resolver: Helper<names::ResolveJob, names::Resolved>,
     flusher: Helper<FlushJob, Flushed>,
     links: Vec<Option<Link>>,
-    to_send: VecDeque<ConnId>,
+    /// The links that can move something now, each once.
+    ready: VecDeque<ConnId>,
+    turns: Turns,
     contents: BTreeMap<SwarmId, Content>,
     /// Swarms whose metadata is still being fetched.
     magnets: BTreeMap<SwarmId, Wanted>,
@@ -157,12 +163,13 @@ impl Reactor {
             authorities: Authorities::new(Arc::clone(&waker)),
             peer,
             interfaces_at: options.lsd.then_some(now),
-            storage: Storage::new(DEFAULT_BUDGET),
+            storage: Storage::new(options.map_budget),
             hashes: HashQueue::new(),
             resolver: Helper::spawn("resolver", Arc::clone(&waker), names::resolve),
             flusher: Helper::spawn("flusher", Arc::clone(&waker), contents::flush),
             links: Vec::new(),
-            to_send: VecDeque::new(),
+            ready: VecDeque::new(),
+            turns: Turns::default(),
             contents: BTreeMap::new(),
             magnets: BTreeMap::new(),
             scan_at: folder.is_some().then_some(now),
@@ -193,6 +200,7 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
         }
+        let began = self.clock.now();
         let (mut folder_changed, mut controlled) = (false, false);
         for event in &self.events {
             match event.token() {
@@ -206,6 +214,12 @@ impl Reactor {
                         link.ending |= event.is_read_closed() || event.is_error();
                         link.readable |= event.is_readable() || link.ending;
                         link.writable |= event.is_writable() || event.is_error();
+                        if !link.dialing && event.is_writable() {
+                            if let Err(error) = link.flush() {
+                                log::debug!("TLS: {}", sockets::words(&error));
+                            }
+                        }
+                        self.ready.extend(link.becomes_ready());
                     }
                 }
             }
@@ -230,7 +244,14 @@ impl Reactor {
         }
         self.save_due(now);
         self.save_table_due(now);
+        self.turns.add(self.clock.now() - began);
         Ok(())
+    }
+
+    /// How long the turns were.
+    #[must_use]
+    pub const fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Something to tell people.
@@ -316,11 +337,9 @@ impl Reactor {
     }
 
     fn timeout(&self) -> Duration {
-        let ready = |link: &Link| link.readable || (link.writable && link.dialing);
-        let busy = !self.to_send.is_empty()
+        let busy = !self.ready.is_empty()
             || self.datagrams.is_ready()
-            || (self.accept_ready && self.accept_again_at.is_none())
-            || self.links.iter().flatten().any(ready);
+            || (self.accept_ready && self.accept_again_at.is_none());
         if busy {
             return Duration::ZERO;
         }
@@ -336,105 +355,6 @@ impl Reactor {
             .flatten()
             .min()
             .map_or(Duration::MAX, |at| at - now)
-    }
-
-    /// Lets every ready socket move its share.
-    fn move_bytes(&mut self) {
-        for slot in 0..self.links.len() {
-            let Some(link) = &self.links[slot] else { continue };
-            let id = link.id;
-            if link.dialing {
-                if link.writable {
-                    self.dialed(id);
-                }
-                continue;
-            }
-            if link.readable {
-                self.receive(id);
-            }
-            if self.link(id).is_some_and(|link| link.writable) {
-                self.send(id);
-            }
-        }
-        self.drain();
-    }
-
-    fn receive(&mut self, id: ConnId) {
-        let mut moved = 0;
-        while moved < TURN_BYTES_MAX {
-            let room = self.peer.receive_room(id).min(self.received.len());
-            let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
-            let Some(link) = link.filter(|l| room > 0 && l.id == id && l.readable) else {
-                return;
-            };
-            let outcome = link.receive(&mut self.received[..room]);
-            let now = self.clock.now();
-            match outcome {
-                Moved::Bytes(count) => {
-                    moved += count;
-                    let bytes = &self.received[..count];
-                    self.peer.handle_received(now, id, bytes, &mut self.storage);
-                }
-                Moved::Blocked => {}
-                Moved::End => self.peer.handle_closed(now, id, None),
-                Moved::Failed(error) => {
-                    self.peer.handle_closed(now, id, Some(sockets::words(&error)));
-                }
-                Moved::BadContent(swarm, error) => {
-                    self.peer.handle_store_error(now, swarm, &error);
-                }
-            }
-            self.drain();
-        }
-    }
-
-    fn send(&mut self, id: ConnId) {
-        let mut moved = 0;
-        while moved < TURN_BYTES_MAX {
-            let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
-            let Some(link) = link.filter(|l| l.id == id && l.writable && !l.dialing) else {
-                return;
-            };
-            if let Err(error) = link.flush() {
-                log::debug!("TLS: {}", sockets::words(&error));
-            }
-            if !self.peer.send_plan(id, &mut self.send_plan) {
-                return;
-            }
-            let outcome = link.send(&self.send_plan, &mut self.storage);
-            let now = self.clock.now();
-            match outcome {
-                Moved::Bytes(count) => {
-                    moved += count;
-                    self.peer.handle_sent(now, id, count);
-                }
-                Moved::Blocked => return,
-                Moved::End => {}
-                Moved::Failed(error) => {
-                    self.peer.handle_closed(now, id, Some(sockets::words(&error)));
-                }
-                Moved::BadContent(swarm, error) => {
-                    self.peer.handle_store_error(now, swarm, &error);
-                }
-            }
-            self.obey();
-        }
-        self.to_send.push_back(id);
-    }
-
-    fn dialed(&mut self, id: ConnId) {
-        let now = self.clock.now();
-        let Some(link) = self.link(id) else { return };
-        match sockets::connected(&link.stream) {
-            Ok(None) => link.writable = false,
-            Ok(Some(local)) => {
-                sockets::prepare(&link.stream);
-                link.dialing = false;
-                self.peer.handle_connected(now, id, unmap(local));
-            }
-            Err(error) => self.peer.handle_dial_failed(now, id, error),
-        }
-        self.drain();
     }
 
     fn accept(&mut self) {
@@ -469,38 +389,8 @@ impl Reactor {
         }
     }
 
-    fn attach(&mut self, id: ConnId, mut stream: mio::net::TcpStream, dialing: bool) {
-        let slot = id.slot as usize;
-        let both = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, Token(slot), both) {
-            let now = self.clock.now();
-            self.peer.handle_closed(now, id, Some(sockets::words(&error)));
-            return;
-        }
-        if self.links.len() <= slot {
-            self.links.resize_with(slot + 1, || None);
-        }
-        let (readable, writable, ending) = (false, !dialing, false);
-        let tls = None;
-        self.links[slot] = Some(Link { id, stream, tls, dialing, readable, writable, ending });
-    }
-
     /// Does all that the core asks for, and what follows from it.
     fn drain(&mut self) {
-        self.obey();
-        while let Some(id) = self.to_send.pop_front() {
-            if self.link(id).is_some_and(|link| link.writable && !link.dialing) {
-                let before = self.to_send.len();
-                self.send(id);
-                if self.to_send.len() > before {
-                    // Its share of this turn is used up.
-                    return;
-                }
-            }
-        }
-    }
-
-    fn obey(&mut self) {
         while let Some(event) = self.peer.poll_event() {
             if let Event::Verified(swarm, _) = event {
                 if let Some(content) = self.contents.get_mut(&swarm) {
@@ -523,28 +413,11 @@ impl Reactor {
                 Action::Finish(swarm) => self.finish(now, swarm),
                 Action::Metadata(swarm, info) => self.metadata(now, swarm, &info),
                 Action::Resolve(host, asker) => self.resolve(now, host, asker),
-                Action::Send(id) => self.to_send.push_back(id),
+                Action::Send(id) => self.want_send(id),
                 Action::SendDatagram { via, to, bytes } => self.datagrams.send(via, to, &bytes),
                 Action::Verify(swarm, piece) => self.verify(swarm, piece),
             }
         }
-    }
-
-    fn detach(&mut self, id: ConnId) {
-        self.authorities.forget(id);
-        let slot = id.slot as usize;
-        if let Some(link) = self.links.get_mut(slot) {
-            if link.as_ref().is_some_and(|link| link.id == id) {
-                // Dropping the stream takes it out of the poll as well.
-                *link = None;
-                self.accept_again_at = None;
-            }
-        }
-    }
-
-    fn link(&mut self, id: ConnId) -> Option<&mut Link> {
-        let link = self.links.get_mut(id.slot as usize)?.as_mut()?;
-        (link.id == id).then_some(link)
     }
 
     fn take_helpers(&mut self) {

@@ -1,0 +1,147 @@
+//! Bytes in and out: each connection that can move something has its turn, one call at a time.
+
+use super::Reactor;
+use crate::reactor::link::{Link, Moved};
+use crate::reactor::sockets;
+use crate::units::id::ConnId;
+use crate::units::limits::{MOVES_A_TURN, TURN_BYTES_MAX};
+use crate::wire::address::unmap;
+use mio::{Interest, Token};
+
+impl Reactor {
+    /// Lets the ready links move bytes, one after the other and again, until none can or this
+    /// turn's share is used up.
+    pub(super) fn move_bytes(&mut self) {
+        let mut left = TURN_BYTES_MAX;
+        for _ in 0..MOVES_A_TURN {
+            if left == 0 {
+                return;
+            }
+            let Some(id) = self.ready.pop_front() else { return };
+            let Some(link) = self.link(id) else { continue };
+            link.queued = false;
+            if link.dialing {
+                self.dialed(id);
+            } else {
+                let received = if link.readable { self.receive(id) } else { 0 };
+                left = left.saturating_sub(received);
+                let sends = self.link(id).is_some_and(|l| l.wants_send && l.writable);
+                let sent = if sends { self.send(id) } else { 0 };
+                left = left.saturating_sub(sent);
+            }
+            let again = self.link(id).and_then(Link::becomes_ready);
+            self.ready.extend(again);
+        }
+    }
+
+    /// The core has something to send there.
+    pub(super) fn want_send(&mut self, id: ConnId) {
+        let ready = self.link(id).and_then(|link| {
+            link.wants_send = true;
+            link.becomes_ready()
+        });
+        self.ready.extend(ready);
+    }
+
+    /// One read; says how many bytes it brought.
+    fn receive(&mut self, id: ConnId) -> usize {
+        let room = self.peer.receive_room(id).min(self.received.len());
+        let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
+        let Some(link) = link.filter(|link| link.id == id) else { return 0 };
+        if room == 0 {
+            link.readable = false;
+            return 0;
+        }
+        let outcome = link.receive(&mut self.received[..room]);
+        let now = self.clock.now();
+        let mut moved = 0;
+        match outcome {
+            Moved::Bytes(count) => {
+                moved = count;
+                let bytes = &self.received[..count];
+                self.peer.handle_received(now, id, bytes, &mut self.storage);
+            }
+            Moved::Blocked => {}
+            Moved::End => self.peer.handle_closed(now, id, None),
+            Moved::Failed(error) => {
+                self.peer.handle_closed(now, id, Some(sockets::words(&error)));
+            }
+            Moved::BadContent(swarm, error) => self.peer.handle_store_error(now, swarm, &error),
+        }
+        self.drain();
+        moved
+    }
+
+    /// One write; says how many bytes it took.
+    fn send(&mut self, id: ConnId) -> usize {
+        let planned = self.peer.send_plan(id, &mut self.send_plan);
+        let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
+        let Some(link) = link.filter(|link| link.id == id) else { return 0 };
+        if !planned {
+            link.wants_send = false;
+            return 0;
+        }
+        let outcome = link.send(&self.send_plan, &mut self.storage);
+        let now = self.clock.now();
+        let mut moved = 0;
+        match outcome {
+            Moved::Bytes(count) => {
+                moved = count;
+                self.peer.handle_sent(now, id, count);
+            }
+            Moved::Blocked | Moved::End => {}
+            Moved::Failed(error) => {
+                self.peer.handle_closed(now, id, Some(sockets::words(&error)));
+            }
+            Moved::BadContent(swarm, error) => self.peer.handle_store_error(now, swarm, &error),
+        }
+        self.drain();
+        moved
+    }
+
+    fn dialed(&mut self, id: ConnId) {
+        let now = self.clock.now();
+        let Some(link) = self.link(id) else { return };
+        match sockets::connected(&link.stream) {
+            Ok(None) => link.writable = false,
+            Ok(Some(local)) => {
+                sockets::prepare(&link.stream);
+                link.dialing = false;
+                self.peer.handle_connected(now, id, unmap(local));
+            }
+            Err(error) => self.peer.handle_dial_failed(now, id, error),
+        }
+        self.drain();
+    }
+
+    pub(super) fn attach(&mut self, id: ConnId, mut stream: mio::net::TcpStream, dialing: bool) {
+        let slot = id.slot as usize;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(slot), both) {
+            let now = self.clock.now();
+            self.peer.handle_closed(now, id, Some(sockets::words(&error)));
+            return;
+        }
+        if self.links.len() <= slot {
+            self.links.resize_with(slot + 1, || None);
+        }
+        self.links[slot] = Some(Link::new(id, stream, dialing));
+    }
+
+    pub(super) fn detach(&mut self, id: ConnId) {
+        self.authorities.forget(id);
+        let slot = id.slot as usize;
+        if let Some(link) = self.links.get_mut(slot) {
+            if link.as_ref().is_some_and(|link| link.id == id) {
+                // Dropping the stream takes it out of the poll as well.
+                *link = None;
+                self.accept_again_at = None;
+            }
+        }
+    }
+
+    pub(super) fn link(&mut self, id: ConnId) -> Option<&mut Link> {
+        let link = self.links.get_mut(id.slot as usize)?.as_mut()?;
+        (link.id == id).then_some(link)
+    }
+}

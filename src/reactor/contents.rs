@@ -283,6 +283,7 @@ impl Content {
         if self.place != Place::Part {
             return Ok(Vec::new());
         }
+        storage.make_all(swarm)?;
         let mut unflushed = storage.files(swarm);
         storage.close(swarm);
         let name = &self.metainfo.name;
@@ -346,8 +347,12 @@ impl Content {
     }
 }
 
-/// A NAME.part is ours alone; only its time may have moved on after a crash.
+/// A NAME.part is ours alone; only its time may have moved on after a crash, and files may have
+/// been created that were not there yet.
 fn same_files(recorded: &[FileStamp], found: &[FileStamp]) -> bool {
-    let same = |(a, b): (&FileStamp, &FileStamp)| a.length == b.length && a.inode == b.inode;
+    let absent = FileStamp { length: 0, mtime_ns: 0, inode: 0 };
+    let same = |(a, b): (&FileStamp, &FileStamp)| {
+        *a == absent || (a.length == b.length && a.inode == b.inode)
+    };
     recorded.len() == found.len() && recorded.iter().zip(found).all(same)
 }

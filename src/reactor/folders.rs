@@ -6,6 +6,7 @@
 
 pub use super::watch::{Change, TorrentsFolder};
 use crate::units::geometry::Geometry;
+use crate::wire::digest;
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, CWD};
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -377,19 +378,25 @@ pub(super) fn mtime_ns(about: &Metadata) -> u64 {
     u64::try_from(ns).unwrap_or(0)
 }
 
-/// The content's name with a suffix; a name too long for both is cut, one that leads elsewhere
-/// is replaced.
+/// The content's name with a suffix. A name too long for both is cut, and told from others that
+/// begin alike by eight hexadecimal digits of its SHA-1: `BEGINNING~1a2b3c4d.part`. One that leads
+/// elsewhere is replaced.
 fn with_suffix(shareable: &Path, layout: &Layout, suffix: &str) -> PathBuf {
     let mut names = Path::new(&layout.name).components();
     let name = match (names.next(), names.next()) {
         (Some(Component::Normal(name)), None) if name == layout.name.as_str() => &*layout.name,
         _ => "_",
     };
-    let mut end = name.len().min(NAME_BYTES_MAX - suffix.len());
+    if name.len() + suffix.len() <= NAME_BYTES_MAX {
+        return shareable.join(format!("{name}{suffix}"));
+    }
+    let [a, b, c, d, ..] = digest::sha1(name.as_bytes());
+    let ending = format!("~{a:02x}{b:02x}{c:02x}{d:02x}{suffix}");
+    let mut end = NAME_BYTES_MAX - ending.len();
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    shareable.join(format!("{}{suffix}", &name[..end]))
+    shareable.join(format!("{}{ending}", &name[..end]))
 }
 
 /// Renames, never over something that is there.
@@ -560,7 +567,17 @@ pub(super) mod tests {
         let mut layout = layout(&[("", 5)], 16);
         layout.name = "é".repeat(127);
         let name = part_path(Path::new("s"), &layout).into_os_string().into_string().unwrap();
-        assert!(name.len() <= 2 + NAME_BYTES_MAX && name.ends_with("é.part"), "{name}");
+        assert!(name.len() <= 2 + NAME_BYTES_MAX && name.contains("é~"), "{name}");
+        assert!(name.ends_with(".part"), "{name}");
+        layout.name.replace_range(252.., "x");
+        let other = part_path(Path::new("s"), &layout).into_os_string().into_string().unwrap();
+        assert_ne!(name, other, "the digits tell them apart");
+        assert_eq!(name[..100 * 2], other[..100 * 2]);
+        layout.name = "a".repeat(250);
+        assert_eq!(
+            part_path(Path::new("s"), &layout),
+            Path::new("s").join("a".repeat(250) + ".part")
+        );
         for bad in ["", ".", "..", "a/b", "/a", "a/"] {
             bad.clone_into(&mut layout.name);
             assert_eq!(final_path(Path::new("s"), &layout), Path::new("s/_"));

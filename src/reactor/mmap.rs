@@ -53,13 +53,16 @@ pub struct Storage {
 
 /// The files of one swarm, laid end to end.
 pub(super) struct Content {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     pub(super) files: Vec<LayoutFile>,
     /// Where each file begins in the content.
     starts: Vec<u64>,
     length: u64,
     piece_length: u32,
     pub(super) writable: bool,
+    /// Files that are not created yet, or not known to be: those behind the first
+    /// `MADE_AT_ONCE`, until they are written.
+    pub(super) unmade: BTreeSet<u32>,
     /// Files written since the last flush.
     pub(super) unflushed: BTreeSet<u32>,
 }
@@ -140,48 +143,6 @@ impl Storage {
         }
     }
 
-    /// Makes complete content readable. A file that is missing or short is an error only of
-    /// what is read from there.
-    ///
-    /// # Errors
-    /// When there is nothing at `root`.
-    pub fn open_read(
-        &mut self,
-        swarm: SwarmId,
-        layout: &Layout,
-        root: &Path,
-    ) -> Result<(), StoreError> {
-        root.metadata().map_err(|error| failed("find", root, &error))?;
-        self.insert(swarm, layout, root, false)
-    }
-
-    /// Makes content readable and writable: creates what is missing, gives every file its exact
-    /// length and reserves its space. The folder that holds `root` must be there.
-    ///
-    /// # Errors
-    /// When the disk has not enough room, or says no otherwise. What was created stays, and the
-    /// call may be repeated.
-    pub fn open_write(
-        &mut self,
-        swarm: SwarmId,
-        layout: &Layout,
-        root: &Path,
-    ) -> Result<(), StoreError> {
-        check_room(layout, root)?;
-        if layout.multi_file {
-            match std::fs::create_dir(root) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(failed("create", root, &error));
-                }
-                _ => {}
-            }
-        }
-        for file in &layout.files {
-            reserve(root, file)?;
-        }
-        self.insert(swarm, layout, root, true)
-    }
-
     /// Forgets the content and its maps. What was written and not flushed is still written by
     /// the system, but nobody will be told: take [`Storage::files`] first.
     pub fn close(&mut self, swarm: SwarmId) {
@@ -192,6 +153,16 @@ impl Storage {
             if advised.is_some_and(|(of, _)| of == swarm) {
                 *advised = None;
             }
+        }
+    }
+
+    /// What lies there was found good, but an earlier process wrote it: perhaps it is not on the
+    /// disk yet, so it goes with the next flush.
+    pub fn flush_too(&mut self, swarm: SwarmId, offset: u64, len: u32) {
+        let Some(content) = self.contents.get_mut(&swarm).filter(|c| c.writable) else { return };
+        let last = offset.saturating_add(u64::from(len).saturating_sub(1));
+        if let (Ok((from, _)), Ok((to, _))) = (content.locate(offset), content.locate(last)) {
+            content.unflushed.extend(from..=to);
         }
     }
 
@@ -318,7 +289,7 @@ impl Storage {
         Ok(Segment { slot, at, len: left.min(len), last: left <= len })
     }
 
-    fn insert(
+    pub(super) fn insert(
         &mut self,
         swarm: SwarmId,
         layout: &Layout,
@@ -342,6 +313,7 @@ impl Storage {
             length,
             piece_length: layout.geometry.piece_length(),
             writable,
+            unmade: BTreeSet::new(),
             unflushed: BTreeSet::new(),
         };
         self.contents.insert(swarm, content);
@@ -511,53 +483,6 @@ fn resident(segment: &Segment) -> bool {
         at += len;
     }
     true
-}
-
-/// Says no, with both figures, before anything is created for a content that cannot fit.
-fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
-    let mut needed = 0_u64;
-    for file in &layout.files {
-        let there = folders::allocated(root, &file.path);
-        needed = needed.saturating_add(file.length.saturating_sub(there));
-    }
-    let folder = root.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let free = folders::free_bytes(folder.unwrap_or(Path::new(".")));
-    match free {
-        Ok(free) if free < needed => Err(no_room(root, needed, free)),
-        Ok(_) => Ok(()),
-        Err(error) => Err(failed("find the folder of", root, &error)),
-    }
-}
-
-/// Creates the file, gives it its exact length and reserves its space; an intact one is left as
-/// it is, its time of change too.
-fn reserve(root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
-    let path = folders::content_path(root, &file.path);
-    let open = folders::open_content(root, &file.path, Open::Create)
-        .map_err(|error| failed("create", &path, &error))?;
-    folders::reserve(&open, file.length).map_err(|error| {
-        if error.kind() == io::ErrorKind::StorageFull {
-            let free = folders::free_bytes(&path).unwrap_or(0);
-            no_room(&path, file.length, free)
-        } else {
-            failed("reserve the space of", &path, &error)
-        }
-    })
-}
-
-pub(super) fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
-    let (path, needed, free) = (folders::shown(path), in_words(needed), in_words(free));
-    StoreError(format!("not enough space for {path}: {needed} are needed, {free} are free"))
-}
-
-fn in_words(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let unit = (bytes.max(1).ilog2() / 10).min(4);
-    if unit == 0 {
-        return format!("{bytes} bytes");
-    }
-    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
 }
 
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
@@ -740,34 +665,20 @@ mod tests {
     }
 
     #[test]
-    fn reopening_an_intact_file_does_not_touch_it() {
+    fn what_an_earlier_process_wrote_is_flushed_too() {
         let folder = TempDir::new().unwrap();
-        let root = folder.path().join("name.part");
-        let layout = layout(&[("a/b/c/d/e", 70_000), ("empty", 0)], 16_384);
+        let layout = layout(&[("a", 10), ("b", 10), ("c", 10), ("d", 10)], 16);
         let mut storage = Storage::new(DEFAULT_BUDGET);
+        let root = folder.path().join("name.part");
         storage.open_write(S, &layout, &root).unwrap();
-        assert_eq!(root.join("empty").metadata().unwrap().len(), 0);
-        let before = folders::stamps(&root, &layout);
-        assert_eq!(before[0].0, 70_000);
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        storage.open_write(S, &layout, &root).unwrap();
-        assert_eq!(folders::stamps(&root, &layout), before);
-        storage.write(S, 0, b"x").unwrap();
-        assert_eq!(storage.files(S).len(), 1);
         assert!(storage.files(S).is_empty());
-    }
-
-    #[test]
-    fn a_content_that_cannot_fit_says_both_figures() {
-        let folder = TempDir::new().unwrap();
-        let root = folder.path().join("name.part");
-        let layout = layout(&[("a", 1 << 61)], 1 << 30);
-        let mut storage = Storage::new(DEFAULT_BUDGET);
-        let error = storage.open_write(S, &layout, &root).unwrap_err();
-        assert!(error.0.contains("2097152.0 TiB are needed"), "{error}");
-        assert!(!root.exists());
-        assert_eq!(in_words(1023), "1023 bytes");
-        assert_eq!(in_words(1_600_000), "1.5 MiB");
+        storage.flush_too(S, 16, 16);
+        let paths: Vec<_> = storage.files(S).into_iter().map(|file| file.path).collect();
+        assert_eq!(paths, [Path::new("b"), Path::new("c"), Path::new("d")]);
+        storage.flush_too(S, 40, 1);
+        storage.open_read(S, &layout, &root).unwrap();
+        storage.flush_too(S, 0, 16);
+        assert!(storage.files(S).is_empty());
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! answers in the order asked.
 
 use super::folders;
-use super::mmap::{failed, no_room, not_open, Storage};
+use super::mmap::{failed, not_open, Storage};
+use super::opening::no_room;
 use crate::proto::store::{Placed, StoreError};
 use crate::units::id::SwarmId;
 use std::fs::File;
@@ -65,6 +66,7 @@ impl Storage {
         }
         let expected = content.files[run.file as usize].length;
         content.unflushed.insert(run.file);
+        self.make(swarm, run.file)?;
         let file = self.open_file(swarm, run.file);
         let path = || self.path(swarm, run.file);
         let file = file.map_err(|error| failed("open", &path(), &error))?;

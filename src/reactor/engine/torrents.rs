@@ -101,6 +101,8 @@ impl Reactor {
         let last = content.unchecked == 0;
         if good {
             content.found += 1;
+            let job = content.job(swarm, piece, Kind::Check);
+            self.storage.flush_too(swarm, job.offset, job.len);
             self.peer.handle_checked(now, swarm, piece);
         }
         if last {

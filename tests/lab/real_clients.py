@@ -20,12 +20,16 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 class Aria2:
     name = "aria2"
+    # aria2 asks UDP trackers through its DHT socket, and only when the DHT is on.
+    udp_trackers = False
 
     def missing(self):
         return None if shutil.which("aria2c") else "no aria2c; apt-get install aria2"
 
     def start(self, host, torrent, seeding):
-        options = ["--no-conf", "--enable-dht=false", "--enable-dht6=false",
+        dht = "true" if self.udp_trackers else "false"
+        options = ["--no-conf", f"--enable-dht={dht}", "--enable-dht6=false",
+                   f"--dht-file-path={host.folder / 'dht.dat'}",
                    "--bt-enable-lpd=false", "--enable-peer-exchange=false",
                    "--listen-port=6881", "--summary-interval=1", "--file-allocation=none",
                    "--enable-color=false", "--bt-stop-timeout=0", f"--dir={host.shareable}"]

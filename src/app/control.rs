@@ -25,7 +25,20 @@ pub fn control(
     json: bool,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let request = &from_here(request)?;
+    let result = ask(&from_here(request)?, state)?;
+    match json {
+        true => writeln!(out, "{result}")?,
+        false => write!(out, "{}", tables::render(&result))?,
+    }
+    out.flush()?;
+    Ok(DONE)
+}
+
+/// One question, one answer.
+///
+/// # Errors
+/// When no peer runs there, or it refuses: then with its sentence.
+pub fn ask(request: &Request, state: &Path) -> Result<Value, Failure> {
     let stream = connect(state).map_err(|_| {
         Failure::Failed(format!(
             "no peer runs on {}: start one with reactor-peer, or name its folder with --torrents \
@@ -47,13 +60,10 @@ pub fn control(
     let reply: Value = serde_json::from_str(&line)
         .map_err(|_| failed(&"has hung up: too many ask it, or it is stopping"))?;
     match (reply.get("result"), reply.get("error").and_then(Value::as_str)) {
-        (Some(result), _) if json => writeln!(out, "{result}")?,
-        (Some(result), _) => write!(out, "{}", tables::render(result))?,
-        (None, Some(why)) => return Err(Failure::Failed(why.to_owned())),
-        (None, None) => return Err(failed(&"gives an answer that makes no sense")),
+        (Some(result), _) => Ok(result.clone()),
+        (None, Some(why)) => Err(Failure::Failed(why.to_owned())),
+        (None, None) => Err(failed(&"gives an answer that makes no sense")),
     }
-    out.flush()?;
-    Ok(DONE)
 }
 
 /// A path is meant from the folder we are in, which need not be that of the running peer.

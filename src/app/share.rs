@@ -5,7 +5,9 @@
 //! content is only ever read.
 
 use super::cli::Run;
-use super::create::{self, Request};
+use super::control::ask;
+use super::create;
+use super::desk::request::Request;
 use super::page::get_command;
 use super::run::{self, Ending, Session};
 use super::{read_torrent, text, Failure};
@@ -18,7 +20,12 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A running peer takes a new torrent within its settling time; its content may be large.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// Between two questions whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Shares `path` until told to stop; pushes it to the hosts `to`. Returns the exit code.
 ///
@@ -63,6 +70,7 @@ pub fn share(path: &Path, to: &[String], run: &Run, out: &mut dyn Write) -> Resu
                     .to_owned(),
             ));
         }
+        await_running_peer(&state, &name)?;
         writeln!(out, "a peer runs here already and shares it now")?;
         out.flush()?;
         return Ok(super::DONE);
@@ -87,6 +95,25 @@ pub fn share(path: &Path, to: &[String], run: &Run, out: &mut dyn Write) -> Resu
 
 fn refused(path: &Path, what: &dyn std::fmt::Display) -> Failure {
     Failure::Refused(format!("{}: {what}", text::path(path)))
+}
+
+/// Waits until the peer that runs on this state folder has taken the torrent: who is told that it
+/// is shared asks for it at once.
+fn await_running_peer(state: &Path, name: &str) -> Result<(), Failure> {
+    let until = Instant::now() + TAKEN_WITHIN;
+    loop {
+        let result = ask(&Request::Status, state)?;
+        let torrents = result.get("torrents").and_then(serde_json::Value::as_array);
+        let is_it = |of: &serde_json::Value| of.get("name").is_some_and(|n| n == name);
+        if torrents.is_some_and(|torrents| torrents.iter().any(is_it)) {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            let what = "the peer that runs here does not take it; its log says why";
+            return Err(Failure::Failed(format!("{}: {what}", text::escape(name))));
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
 }
 
 /// Makes the content visible in the shareable folder.
@@ -128,7 +155,7 @@ fn make(
         (_, here) => here.to_string(),
     };
     let before = newest(content);
-    let request = Request {
+    let request = create::Request {
         path: content,
         announces: &[announce],
         piece_length: None,

@@ -219,17 +219,21 @@ fn unlikeness(wanted: &str, name: &str) -> Option<usize> {
     (within || distance <= (a.len() / 4).max(1)).then_some(distance)
 }
 
-/// Letters to change, to add or to leave out (Levenshtein).
+/// Letters to change, to add, to leave out, or neighbours to swap.
 fn edit_distance(a: &[char], b: &[char]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+        let mut next = vec![i + 1];
         for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
+            let changed = row[j] + usize::from(x != y);
+            let mut least = changed.min(next[j] + 1).min(row[j + 1] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                least = least.min(before[j - 1] + 1);
+            }
+            next.push(least);
         }
+        before = core::mem::replace(&mut row, next);
     }
     row[b.len()]
 }
@@ -315,6 +319,7 @@ mod tests {
         assert_eq!(near("big.iso", names), ["Big.iso", "big.iso.sig"]);
         assert_eq!(near("clasroom", names), ["classroom"]);
         assert_eq!(near("age", names), ["age.txt"]);
+        assert_eq!(near("aeg.txt", names), ["age.txt"]);
         assert_eq!(near("zzz", names), Vec::<String>::new());
         assert_eq!(edit_distance(&['a'; 3], &[]), 3);
     }

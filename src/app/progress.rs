@@ -162,7 +162,11 @@ fn foot(reports: &[Report]) -> String {
 /// Columns of the terminal that the log is on, but one.
 pub(super) fn width() -> usize {
     let size = rustix::termios::tcgetwinsize(io::stderr());
-    size.map_or(80, |size| usize::from(size.ws_col)).max(20) - 1
+    match size {
+        // A terminal that was never told its size.
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col).max(20) - 1,
+        _ => 79,
+    }
 }
 
 #[cfg(test)]

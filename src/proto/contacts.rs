@@ -95,6 +95,12 @@ impl Contacts {
         self.map.get(&addr).is_some_and(|c| c.known)
     }
 
+    /// Whether the last dial led to no handshake.
+    #[must_use]
+    pub fn has_failed(&self, addr: SocketAddr) -> bool {
+        self.map.get(&addr).is_some_and(|c| c.failures > 0)
+    }
+
     /// The handshake succeeded.
     pub fn proved(&mut self, addr: SocketAddr) {
         if let Some(contact) = self.map.get_mut(&addr) {

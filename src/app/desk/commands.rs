@@ -26,8 +26,9 @@ pub(super) fn help() -> Value {
 }
 
 pub(super) fn status(reactor: &mut Reactor, listen: &[SocketAddr]) -> Value {
-    let torrents: Vec<Value> = reactor
-        .reports()
+    let mut reports = reactor.reports();
+    reports.sort_by(|a, b| a.name.cmp(&b.name));
+    let torrents: Vec<Value> = reports
         .iter()
         .map(|report| {
             let length = u128::from(report.length);
@@ -97,6 +98,8 @@ pub(super) fn files(reactor: &mut Reactor) -> Value {
             }));
         }
     }
+    // Stable: the files of one torrent stay in its order.
+    files.sort_by(|a, b| a["torrent"].as_str().cmp(&b["torrent"].as_str()));
     json!({ "files": files })
 }
 

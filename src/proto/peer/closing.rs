@@ -60,7 +60,11 @@ impl Peer {
                 let from = (conn.remote, listened_at);
                 self.leave(now, id, from, &mut peering, &why);
             }
-            Ok(Phase::Handshaking { .. } | Phase::Sniffing { .. }) => {
+            Ok(Phase::Handshaking { swarm, .. }) => {
+                log::info!("{} disconnected before the handshake: {why}", conn.remote);
+                self.not_taken(swarm, &conn);
+            }
+            Ok(Phase::Sniffing { .. }) => {
                 log::info!("{} disconnected before the handshake: {why}", conn.remote);
             }
             Ok(Phase::Dialing { purpose: Purpose::Peer(_), .. }) => {

@@ -316,6 +316,7 @@ impl Peer {
         })
         .unwrap_or(Ok(()))
         .map_err(|m: Misbehaved| Closed::from(m))?;
+        self.confirmed(id, index);
         self.update_interest(now, id);
         self.deal(id);
         self.part_if_useless(now, id);

@@ -18,6 +18,7 @@ mod messages;
 pub mod metadata;
 mod nodes;
 mod pause;
+mod push;
 mod receive;
 pub mod search;
 mod suggest;

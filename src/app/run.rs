@@ -194,14 +194,7 @@ impl Session {
                 self.stream.tell(&mut self.reactor, &event);
                 self.desk.handle_event(&mut self.reactor, &event, &mut out);
             }
-            self.desk.turn(&mut self.reactor, &mut out);
-            self.read_console(&mut out);
-            for one in out {
-                match one {
-                    Out::Print(text) => logging::print(&text),
-                    Out::End(end) => drop(ending.get_or_insert(end)),
-                }
-            }
+            ending = ending.or(self.attend(out));
             while let Some(signal) = self.reactor.poll_signal() {
                 match signal {
                     Signal::Rescan => {
@@ -266,6 +259,24 @@ impl Session {
             Ok(()) => self.console = Some(Console::open()),
             Err(error) => log::warn!("no console: {error}"),
         }
+    }
+
+    /// Lets the desk and the console do what is due; says how it all ends, if it does.
+    fn attend(&mut self, mut out: Vec<Out>) -> Option<Ending> {
+        self.desk.turn(&mut self.reactor, &mut out);
+        self.read_console(&mut out);
+        // In one piece, so that nothing comes between a command and its answer.
+        let (mut printed, mut ending) = (String::new(), None);
+        for one in out {
+            match one {
+                Out::Print(text) => printed.push_str(&text),
+                Out::End(end) => drop(ending.get_or_insert(end)),
+            }
+        }
+        if !printed.is_empty() {
+            logging::print(&printed);
+        }
+        ending
     }
 
     fn read_console(&mut self, out: &mut Vec<Out>) {

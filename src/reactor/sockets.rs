@@ -113,16 +113,20 @@ pub fn prepare(stream: &TcpStream) {
     }
 }
 
-/// Whether the address is one of this host: only then can a socket be bound to it.
+/// Whether the address is ours: the one that we are bound to, else any of this host, for only to
+/// those can a socket be bound. Another address of the host may be that of another peer.
 #[must_use]
-pub fn is_own(ip: IpAddr) -> bool {
+pub fn is_own(ip: IpAddr, bind: Option<IpAddr>) -> bool {
+    if let Some(bind) = bind.filter(|bind| !bind.is_unspecified()) {
+        return ip == bind;
+    }
     !ip.is_unspecified() && !ip.is_multicast() && UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// The addresses of this host, those that others can reach first.
 #[must_use]
 pub fn own_addresses(bind: Option<IpAddr>) -> Vec<IpAddr> {
-    if let Some(ip) = bind {
+    if let Some(ip) = bind.filter(|ip| !ip.is_unspecified()) {
         return vec![ip];
     }
     let mut ips: Vec<IpAddr> = match if_addrs::get_if_addrs() {
@@ -177,9 +181,14 @@ mod tests {
 
     #[test]
     fn own_addresses_are_told_by_binding() {
-        assert!(is_own(Ipv4Addr::LOCALHOST.into()));
-        assert!(!is_own("192.0.2.1".parse().unwrap()));
-        assert!(!is_own(Ipv4Addr::UNSPECIFIED.into()));
+        let (local, other) = ("127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap());
+        assert!(is_own(local, None));
+        assert!(!is_own("192.0.2.1".parse().unwrap(), None));
+        assert!(!is_own(Ipv4Addr::UNSPECIFIED.into(), None));
+        // Several peers on one machine, each with an address of its own.
+        assert!(is_own(local, Some(local)));
+        assert!(!is_own(other, Some(local)));
+        assert!(is_own(other, Some(Ipv4Addr::UNSPECIFIED.into())));
     }
 
     #[test]

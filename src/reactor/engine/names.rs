@@ -11,6 +11,8 @@ use std::net::{IpAddr, ToSocketAddrs};
 pub(super) struct ResolveJob {
     pub(super) host: HostPort,
     pub(super) asker: Asker,
+    /// The one address that is ours, if the user named one.
+    pub(super) bind: Option<IpAddr>,
 }
 
 pub(super) struct Resolved {
@@ -22,10 +24,11 @@ pub(super) struct Resolved {
 impl Reactor {
     pub(super) fn resolve(&mut self, now: Instant, host: HostPort, asker: Asker) {
         // An address needs no resolver, only a look whether it is ours.
+        let bind = self.options.bind;
         if let Host::Ip(ip) = host.host {
-            let answer = Ok(vec![(ip, sockets::is_own(ip))]);
+            let answer = Ok(vec![(ip, sockets::is_own(ip, bind))]);
             self.peer.handle_resolved(now, &host, &asker, answer);
-        } else if let Err(job) = self.resolver.submit(ResolveJob { host, asker }) {
+        } else if let Err(job) = self.resolver.submit(ResolveJob { host, asker, bind }) {
             let busy = Err("too many names are being resolved".to_owned());
             self.peer.handle_resolved(now, &job.host, &job.asker, busy);
         }
@@ -34,7 +37,7 @@ impl Reactor {
 
 /// The work of the resolver helper.
 pub(super) fn resolve(job: ResolveJob) -> Resolved {
-    let ResolveJob { host, asker } = job;
+    let ResolveJob { host, asker, bind } = job;
     let answer = match &host.host {
         Host::Ip(ip) => Ok(vec![*ip]),
         Host::Name(name) => (name.as_str(), host.port)
@@ -42,7 +45,7 @@ pub(super) fn resolve(job: ResolveJob) -> Resolved {
             .map(|addrs| addrs.map(|addr| unmap(addr).ip()).collect::<Vec<_>>())
             .map_err(|_| "no such host name".to_owned()),
     };
-    let judge = |ip: IpAddr| (ip, sockets::is_own(ip));
+    let judge = |ip: IpAddr| (ip, sockets::is_own(ip, bind));
     let answer = answer.map(|ips| ips.into_iter().map(judge).collect());
     Resolved { host, asker, answer }
 }

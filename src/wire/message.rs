@@ -258,6 +258,9 @@ impl fmt::Display for Message<'_> {
             Self::HaveNone => f.write_str("have none"),
             Self::Reject(span) => write!(f, "reject request {span}"),
             Self::AllowedFast(piece) => write!(f, "allowed fast piece {piece}"),
+            Self::Extended(0, payload) => {
+                write!(f, "extended handshake, {} bytes", payload.len())
+            }
             Self::Extended(id, payload) => {
                 write!(f, "extended message {id}, {} bytes", payload.len())
             }

@@ -56,7 +56,7 @@ def among_ours(torrent, hub, others):
     hub.process = join(hub, torrent)
     hub.process.wait_for(lab.WAITING, 10)
     one = join(first, torrent, "--peer", hub.ip)
-    one.wait_for(rf"<- {hub.ip}:5000 extended message 0", 10)
+    one.wait_for(rf"<- {hub.ip}:5000 extended handshake", 10)
     two = join(second, torrent, "--peer", hub.ip)
     met, _ = hub.process.wait_for(rf"{second.ip}:\d+ connected", 10)
     told, _ = one.wait_for(rf"<- {hub.ip}:5000 rp_peers: .*added.*{second.ip}:5000", 10)
@@ -76,7 +76,7 @@ def among_ours(torrent, hub, others):
         raise lab.Failure(f"the loss was told only after {dropped - gone:.2f} s")
     print(f"  rp_peers: a killed peer was dropped from the list {dropped - gone:.2f} s later")
     three = join(third, torrent, "--peer", first.ip)
-    three.wait_for(rf"<- {hub.ip}:\d+ extended message 0", 10)
+    three.wait_for(rf"<- {hub.ip}:\d+ extended handshake", 10)
     print("  rp_peers: one that knew another downloader only has found the hub")
     # The hub is gone: the others answer announces from their own tables.
     hub.process.kill()
@@ -122,7 +122,7 @@ def with_client(client, torrent, seeder, theirs, early, late):
     first.stop()
     second = join(late, torrent, "--no-pex", "--peer", f"{theirs.ip}:6881")
     # Without peer exchange nothing is learnt, whatever is said.
-    second.wait_for(rf"<- {theirs.ip}:6881 extended message 0", 20)
+    second.wait_for(rf"<- {theirs.ip}:6881 extended handshake", 20)
     second.stop()
     second = join(late, torrent, "--peer", f"{theirs.ip}:6881")
     second.wait_for(rf"<- {theirs.ip}:6881 ut_pex: [1-9]\d* added", 150)

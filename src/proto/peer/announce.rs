@@ -133,7 +133,11 @@ impl Peer {
         if event == Some(Said::Stopped) {
             log::info!("{name}: tracker {remote} told: stopped");
         } else {
-            log::info!("{name}: tracker {remote} knows {} peers", peers.len());
+            let known = match peers.len() {
+                1 => "1 peer".to_owned(),
+                count => format!("{count} peers"),
+            };
+            log::info!("{name}: tracker {remote} knows {known}");
         }
         // Where a dial has failed before, somebody may be now.
         peers.iter().for_each(|&peer| swarm.contacts.vouched(peer, now));

@@ -194,7 +194,7 @@ impl Peer {
             }
             let wanted = (asked.is_some() || late.is_some()) && swarm.picker.wants(block);
             if !wanted {
-                log::debug!("<- {remote} piece {span}: not wanted");
+                log::debug!("<- {remote} {span}: not wanted");
                 swarm.wasted += u64::from(span.length);
             } else if asked.is_none() {
                 swarm.picker.comes_late(block);
@@ -207,7 +207,7 @@ impl Peer {
     pub(super) fn block_filled(&mut self, now: Instant, id: ConnId, block: Block) {
         let length = u64::from(block.length);
         let outcome = self.with_peering(id, |peering, swarm, _, remote| {
-            log::debug!("<- {remote} piece {}", span_of(block));
+            log::debug!("<- {remote} {}", span_of(block));
             peering.down.add(now, length);
             peering.last_block = now;
             peering.snubbed = false;

@@ -274,7 +274,7 @@ impl Peer {
         self.clock = now;
         let remote = conn.remote;
         let payload = conn.outgoing.sent(count, |block| {
-            log::debug!("-> {remote} piece {}", super::outgoing::span_of(block));
+            log::debug!("-> {remote} {}", super::outgoing::span_of(block));
         }) as u64;
         let turn_is_over = conn.outgoing.turn_is_over();
         let mut more_slots = None;

@@ -112,7 +112,7 @@ pub fn check_content_with(
 
 /// A file that may not be read is no missing file: the person must learn why.
 fn may_be_read(layout: &Layout, root: &Path) -> Result<(), StoreError> {
-    for file in layout.files.iter().filter(|file| file.length > 0) {
+    for file in layout.stored().filter(|file| file.length > 0) {
         match folders::open_content(root, &file.path, Open::Read) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let path = folders::content_path(root, &file.path);
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn missing_and_short_files_are_missing_pieces() {
         let content: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(i) >> 9) as u8).collect();
-        let file = |path: &str, length| LayoutFile { path: path.into(), length };
+        let file = |path: &str, length| LayoutFile { path: path.into(), length, pad: false };
         let layout = Layout {
             files: vec![file("1/2/3/4/a", 40_000), file("none", 0), file("b", 60_000)],
             geometry: Geometry::new(100_000, 10_000).unwrap(),

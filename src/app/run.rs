@@ -188,8 +188,10 @@ impl Session {
             let mut out = Vec::new();
             while let Some(event) = self.reactor.poll_event() {
                 changed |= matches!(event, Event::StatusChanged(..) | Event::Completed(_));
-                if let Event::Failed(_, why) = &event {
-                    self.failed.get_or_insert_with(|| why.clone());
+                if let Event::Failed(swarm, why) = &event {
+                    let name = self.reactor.peer().swarm(*swarm).map(|swarm| swarm.name());
+                    let name = name.unwrap_or("a torrent that is gone");
+                    self.failed.get_or_insert_with(|| format!("{name}: {why}"));
                 }
                 self.stream.tell(&mut self.reactor, &event);
                 self.desk.handle_event(&mut self.reactor, &event, &mut out);
@@ -231,9 +233,10 @@ impl Session {
         self.show_stats();
         let reports = self.reports();
         self.stream.show(&reports);
-        let complete = reports
-            .iter()
-            .all(|report| report.have == report.length && report.status != Status::Metadata);
+        let complete = reports.iter().all(|report| {
+            report.have == report.length
+                && !matches!(report.status, Status::Metadata | Status::Failed)
+        });
         self.exit_code(ending, complete)
     }
 

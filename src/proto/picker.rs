@@ -3,6 +3,7 @@
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::{Block, Geometry, PieceIndex};
 use crate::units::id::ConnId;
+use crate::units::padding::Padding;
 use crate::units::rng::Rng;
 use std::collections::BTreeMap;
 
@@ -29,6 +30,8 @@ struct Partial {
     blocks: Vec<BlockState>,
     missing: u32,
     received: u32,
+    /// Blocks that were there from the start.
+    padding: u32,
 }
 
 /// What we have and what we want, with how many connected peers have it.
@@ -39,6 +42,7 @@ struct Partial {
 #[derive(Debug)]
 pub struct Picker {
     geometry: Geometry,
+    padding: Padding,
     have: Bitfield,
     availability: Vec<u16>,
     /// Peers that have everything; not counted in `availability`.
@@ -75,8 +79,14 @@ impl Picker {
         }
         let bounds = vec![u32::try_from(order.len()).expect("no more than all pieces")];
         let availability = vec![0; geometry.piece_count() as usize];
-        let partials = BTreeMap::new();
-        Self { geometry, have, availability, seeds: 0, order, place, bounds, partials }
+        let (padding, partials) = (Padding::default(), BTreeMap::new());
+        Self { geometry, padding, have, availability, seeds: 0, order, place, bounds, partials }
+    }
+
+    /// BEP 47: blocks of nothing but padding are not asked for. A piece of nothing else is found by
+    /// checking; where that fails it is one like the others.
+    pub fn set_padding(&mut self, padding: Padding) {
+        self.padding = padding;
     }
 
     /// The verified pieces.
@@ -162,7 +172,7 @@ impl Picker {
         while out.len() < target {
             let Some(piece) = self.best(from) else { break };
             self.unlist(piece.get());
-            let mut partial = Partial::new(self.geometry.block_count(piece));
+            let mut partial = self.begin(piece);
             partial.owner = suspect(piece).then_some(from.conn);
             partial.starter = Some(from.conn);
             partial.take(piece, &self.geometry, target, out);
@@ -272,7 +282,8 @@ impl Picker {
             BlockState::Asked(n) => *state = BlockState::Asked(n - 1),
             BlockState::Missing | BlockState::Received => {}
         }
-        if partial.received == 0 && partial.missing as usize == partial.blocks.len() {
+        let untouched = partial.received == partial.padding;
+        if untouched && (partial.received + partial.missing) as usize == partial.blocks.len() {
             self.partials.remove(&block.piece);
             self.list(block.piece.get());
         }
@@ -299,18 +310,14 @@ impl Picker {
             return;
         }
         self.unlist(piece.get());
-        let mut partial = Partial::new(count);
-        for n in blocks.iter() {
-            partial.blocks[n as usize] = BlockState::Received;
-        }
-        partial.received = blocks.count();
-        partial.missing = count - blocks.count();
+        let mut partial = self.begin(piece);
+        blocks.iter().for_each(|n| partial.is_there(n));
         self.partials.insert(piece, partial);
     }
 
     /// The begun pieces with the blocks that are there, for the resume record.
     pub fn partials(&self) -> impl Iterator<Item = (PieceIndex, Bitfield)> + '_ {
-        self.partials.iter().filter(|(_, partial)| partial.received > 0).map(|(&piece, partial)| {
+        self.partials.iter().filter(|(_, p)| p.received > p.padding).map(|(&piece, partial)| {
             let mut blocks = Bitfield::new(self.geometry.block_count(piece));
             for (n, state) in (0u32..).zip(&partial.blocks) {
                 if *state == BlockState::Received {
@@ -348,6 +355,25 @@ impl Picker {
                 return;
             }
         }
+    }
+
+    /// The piece with its padding, and nothing else.
+    fn begin(&self, piece: PieceIndex) -> Partial {
+        let mut partial = Partial::new(self.geometry.block_count(piece));
+        let offset = self.geometry.piece_offset(piece);
+        let bytes = offset..offset + u64::from(self.geometry.piece_size(piece));
+        if !self.padding.touches(&bytes) || self.padding.covers(&bytes) {
+            return partial;
+        }
+        for n in 0..self.geometry.block_count(piece) {
+            let block = self.geometry.nth_block(piece, n);
+            let offset = self.geometry.block_offset(block);
+            if self.padding.covers(&(offset..offset + u64::from(block.length))) {
+                partial.is_there(n);
+            }
+        }
+        partial.padding = partial.received;
+        partial
     }
 
     fn rarest(&self, theirs: &Bitfield) -> Option<PieceIndex> {
@@ -424,7 +450,17 @@ impl Picker {
 impl Partial {
     fn new(count: u32) -> Self {
         let blocks = vec![BlockState::Missing; count as usize];
-        Self { owner: None, starter: None, blocks, missing: count, received: 0 }
+        Self { owner: None, starter: None, blocks, missing: count, received: 0, padding: 0 }
+    }
+
+    /// The block needs no asking.
+    fn is_there(&mut self, n: u32) {
+        let state = &mut self.blocks[n as usize];
+        if *state == BlockState::Missing {
+            *state = BlockState::Received;
+            self.missing -= 1;
+            self.received += 1;
+        }
     }
 
     /// Asks for missing blocks in order, until `out` has `target` blocks.
@@ -562,5 +598,32 @@ mod tests {
         picker.pick_again(&full, &|_| false, 8, &mut other);
         assert_eq!(other, first);
         assert!(picker.received(first[0]) && !picker.received(first[0]));
+    }
+
+    #[test]
+    fn padding_is_not_asked_for() {
+        // Pieces of two blocks: padded in the second half of piece 0, wholly in piece 1, in part of
+        // a block in piece 2.
+        let geometry = Geometry::new(6 * 16_384, 32_768).unwrap();
+        let mut picker = Picker::new(geometry, Bitfield::new(3), &mut Rng::new(1));
+        picker.set_padding(Padding::new([16_384..65_536, 98_000..98_304]));
+        let theirs = Bitfield::full(3);
+        picker.add_peer(&theirs);
+        picker.verified(geometry.piece(1).unwrap());
+        let from =
+            From { conn: ConnId { slot: 0, generation: 0 }, pieces: &theirs, suggested: &[] };
+        let mut out = Vec::new();
+        picker.pick(&from, &|_| false, 9, &mut out);
+        out.sort();
+        let asked: Vec<_> = out.iter().map(|b| (b.piece.get(), b.begin, b.length)).collect();
+        assert_eq!(asked, [(0, 0, 16_384), (2, 0, 16_384), (2, 16_384, 16_384)]);
+        assert_eq!(picker.partials().count(), 0, "nothing has come");
+        // Given back, a piece is as before.
+        picker.give_back(out[0]);
+        assert_eq!(picker.order, [0]);
+        picker.pick(&from, &|_| false, 9, &mut out);
+        assert_eq!(out.len(), 4);
+        assert!(picker.received(out[0]) && picker.is_received(out[0].piece));
+        assert_eq!(picker.partials().next().unwrap().1.count(), 2);
     }
 }

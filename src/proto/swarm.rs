@@ -14,6 +14,7 @@ use crate::units::bitfield::Bitfield;
 use crate::units::geometry::{Geometry, PieceIndex};
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::limits::BLOCK_BYTES;
+use crate::units::padding::Padding;
 use crate::units::rate::Rate;
 use crate::units::time::Instant;
 use core::net::SocketAddr;
@@ -28,6 +29,8 @@ pub struct Torrent {
     pub name: String,
     /// Its pieces.
     pub geometry: Geometry,
+    /// BEP 47: bytes that are zeros and need not be fetched.
+    pub padding: Padding,
     /// BEP 27: peers come from its trackers and from the user only.
     pub private: bool,
     /// `announce`.
@@ -135,6 +138,12 @@ pub struct Report {
 }
 
 impl Swarm {
+    /// What its content is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.torrent.name
+    }
+
     /// Its geometry.
     #[must_use]
     pub const fn geometry(&self) -> &Geometry {

@@ -37,6 +37,8 @@ pub struct Content {
     pub layout: Layout,
     /// Where it stands.
     pub place: Place,
+    /// Nothing was there when it was opened.
+    fresh: bool,
     /// Pieces whose check has not ended.
     pub unchecked: u32,
     /// Pieces that were found good by checking.
@@ -106,6 +108,7 @@ pub fn layout_of(metainfo: &Metainfo) -> Layout {
     let file = |file: &crate::wire::metainfo::File| folders::LayoutFile {
         path: if metainfo.multi_file { file.path.iter().collect() } else { PathBuf::new() },
         length: file.length,
+        pad: file.pad,
     };
     Layout {
         files: metainfo.files.iter().map(file).collect(),
@@ -187,8 +190,8 @@ impl Content {
             Place::Doubtful => false,
         });
         let have = trusted.map_or_else(|| Bitfield::new(pieces), |r| r.verified.clone());
-        let nothing_to_check = fresh || have.is_full();
-        let unchecked = if nothing_to_check { 0 } else { pieces - have.count() };
+        let unchecked = to_check(&metainfo, &have, fresh).count();
+        let unchecked = u32::try_from(unchecked).expect("no more than all pieces");
         let start = Start {
             partials: trusted.map(|r| r.partials.clone()).unwrap_or_default(),
             uploaded: record.as_ref().map_or(0, |r| r.uploaded),
@@ -203,6 +206,7 @@ impl Content {
             metainfo,
             layout,
             place,
+            fresh,
             unchecked,
             found,
             saved_at: now,
@@ -220,10 +224,8 @@ impl Content {
         have: &Bitfield,
         hashes: &mut HashQueue,
     ) {
-        if self.unchecked > 0 {
-            let lacking = self.metainfo.geometry.pieces().filter(|p| !have.get(p.get()));
-            lacking.for_each(|piece| hashes.push(now, self.job(swarm, piece, Kind::Check)));
-        }
+        to_check(&self.metainfo, have, self.fresh)
+            .for_each(|piece| hashes.push(now, self.job(swarm, piece, Kind::Check)));
     }
 
     /// What to hash for this piece.
@@ -345,6 +347,20 @@ impl Content {
             Place::Final | Place::Doubtful => folders::final_path(&places.shareable, &self.layout),
         }
     }
+}
+
+/// The pieces that may be there beside those of `have`. Of `fresh` content only padding is there.
+fn to_check<'a>(
+    metainfo: &'a Metainfo,
+    have: &'a Bitfield,
+    fresh: bool,
+) -> impl Iterator<Item = PieceIndex> + 'a {
+    let (geometry, padding) = (metainfo.geometry, metainfo.padding());
+    geometry.pieces().filter(move |&piece| {
+        let offset = geometry.piece_offset(piece);
+        let bytes = offset..offset + u64::from(geometry.piece_size(piece));
+        !have.get(piece.get()) && (!fresh || padding.covers(&bytes))
+    })
 }
 
 /// A NAME.part is ours alone; only its time may have moved on after a crash, and files may have

@@ -38,6 +38,15 @@ pub struct LayoutFile {
     pub path: PathBuf,
     /// Its exact length.
     pub length: u64,
+    /// BEP 47: zeros, and no file.
+    pub pad: bool,
+}
+
+impl Layout {
+    /// The files that are files on the disk.
+    pub fn stored(&self) -> impl Iterator<Item = &LayoutFile> {
+        self.files.iter().filter(|file| !file.pad)
+    }
 }
 
 /// What there is of a content.
@@ -108,7 +117,7 @@ pub fn adopt(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
     }
     rename_new(&whole, &part)?;
     let mut before = None;
-    for file in &layout.files {
+    for file in layout.stored() {
         let Ok(there) = stat_content(&part, &file.path) else { continue };
         if !there.is_file() || there.len() <= file.length {
             continue;
@@ -152,7 +161,7 @@ pub fn finish(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
     Ok(whole)
 }
 
-/// Length, time of last change in nanoseconds and inode of each file; zeros for a missing one.
+/// Length, time of last change in nanoseconds and inode of each stored file; zeros for a missing one.
 /// If they are as they were, the content need not be checked again.
 ///
 /// Writing through a map changes the time only now and then: take the stamps after a flush.
@@ -162,7 +171,7 @@ pub fn stamps(root: &Path, layout: &Layout) -> Vec<(u64, u64, u64)> {
         Ok(about) => (about.len(), mtime_ns(&about), about.ino()),
         Err(_) => (0, 0, 0),
     };
-    layout.files.iter().map(stamp).collect()
+    layout.stored().map(stamp).collect()
 }
 
 /// Replaces the file by one with these bytes, so that a reader, or a start after a crash, finds
@@ -368,7 +377,7 @@ fn refused(reason: &str) -> io::Error {
 fn is_complete(root: &Path, layout: &Layout) -> bool {
     let Ok(about) = root.metadata() else { return false };
     about.is_dir() == layout.multi_file
-        && layout.files.iter().all(|file| {
+        && layout.stored().all(|file| {
             stat_content(root, &file.path).is_ok_and(|about| about.len() == file.length)
         })
 }
@@ -457,7 +466,11 @@ pub(super) mod tests {
         Layout {
             files: files
                 .iter()
-                .map(|&(path, length)| LayoutFile { path: path.into(), length })
+                .map(|&(path, length)| LayoutFile {
+                    path: path.into(),
+                    length,
+                    pad: path.starts_with(".pad/"),
+                })
                 .collect(),
             geometry: Geometry::new(length, piece_length).unwrap(),
             name: "name".to_owned(),

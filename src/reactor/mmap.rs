@@ -162,7 +162,8 @@ impl Storage {
         let Some(content) = self.contents.get_mut(&swarm).filter(|c| c.writable) else { return };
         let last = offset.saturating_add(u64::from(len).saturating_sub(1));
         if let (Ok((from, _)), Ok((to, _))) = (content.locate(offset), content.locate(last)) {
-            content.unflushed.extend(from..=to);
+            let stored = |&index: &u32| !content.files[index as usize].pad;
+            content.unflushed.extend((from..=to).filter(stored));
         }
     }
 
@@ -322,7 +323,10 @@ impl Storage {
 
     fn map(&mut self, key: &Key) -> Result<MmapRaw, StoreError> {
         let content = self.contents.get(&key.swarm).ok_or_else(not_open)?;
-        let expected = content.files[key.file as usize].length;
+        let LayoutFile { length: expected, pad, .. } = content.files[key.file as usize];
+        if pad {
+            return self.map_zeros(key, expected);
+        }
         let result = self.open_file(key.swarm, key.file).and_then(|file| {
             let start = key.number * self.window_bytes as u64;
             let there = file.metadata()?.len().min(expected).saturating_sub(start);
@@ -346,6 +350,15 @@ impl Storage {
             Ok(None) => Err(self.short(key.swarm, key.file)),
             Err(error) => Err(failed("open", &self.path(key.swarm, key.file), &error)),
         }
+    }
+
+    /// Memory that shows padding: pages of zeros, which the system has once for all.
+    fn map_zeros(&mut self, key: &Key, length: u64) -> Result<MmapRaw, StoreError> {
+        let left = length - key.number * self.window_bytes as u64;
+        let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.window_bytes);
+        self.windows.make_room(len);
+        let map = MmapOptions::new().len(len).map_anon();
+        map.map(MmapRaw::from).map_err(|error| StoreError(format!("cannot map padding: {error}")))
     }
 
     pub(super) fn open_file(&mut self, swarm: SwarmId, index: u32) -> io::Result<Arc<File>> {
@@ -380,10 +393,12 @@ impl Storage {
             let Some(content) = self.contents.get(&swarm) else { return };
             let Ok((index, within)) = content.locate(offset) else { return };
             let here = (content.files[index as usize].length - within).min(len);
-            let Ok(file) = self.open_file(swarm, index) else { return };
-            // Only a hint: what is not read ahead is read when it is needed.
-            let _ =
-                rustix::fs::fadvise(&*file, within, NonZeroU64::new(here), FileAdvice::WillNeed);
+            if !content.files[index as usize].pad {
+                let Ok(file) = self.open_file(swarm, index) else { return };
+                let span = NonZeroU64::new(here);
+                // Only a hint: what is not read ahead is read when it is needed.
+                let _ = rustix::fs::fadvise(&*file, within, span, FileAdvice::WillNeed);
+            }
             offset += here;
             len -= here;
             if len == 0 {

@@ -87,7 +87,7 @@ fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
     let mut needed = 0_u64;
     // Where nothing is there is no need to ask of each file.
     let fresh = root.symlink_metadata().is_err();
-    for file in &layout.files {
+    for file in layout.stored() {
         let there = if fresh { 0 } else { folders::allocated(root, &file.path) };
         needed = needed.saturating_add(file.length.saturating_sub(there));
     }
@@ -101,8 +101,11 @@ fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
 }
 
 /// Creates the file, gives it its exact length and reserves its space; an intact one is left as
-/// it is, its time of change too.
+/// it is, its time of change too. Padding is no file.
 fn reserve(root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
+    if file.pad {
+        return Ok(());
+    }
     let path = folders::content_path(root, &file.path);
     let open = folders::open_content(root, &file.path, Open::Create)
         .map_err(|error| failed("create", &path, &error))?;

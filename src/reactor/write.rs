@@ -40,6 +40,14 @@ impl Storage {
                 let (file, within) = content.locate(offset)?;
                 let room = content.files[file as usize].length - within;
                 let len = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
+                if content.files[file as usize].pad {
+                    if !content.writable {
+                        return Err(read_only());
+                    }
+                    offset += len as u64;
+                    rest = &rest[len..];
+                    continue;
+                }
                 let (part, behind) = rest.split_at(len);
                 let follows = run.file == file && run.start + run.len == within;
                 if !follows || run.parts.len() == PARTS_A_CALL {
@@ -62,7 +70,7 @@ impl Storage {
         }
         let content = self.contents.get_mut(&swarm).ok_or_else(not_open)?;
         if !content.writable {
-            return Err(StoreError("the content is complete and only read".to_owned()));
+            return Err(read_only());
         }
         let expected = content.files[run.file as usize].length;
         content.unflushed.insert(run.file);
@@ -86,6 +94,10 @@ impl Storage {
         run.len = 0;
         Ok(())
     }
+}
+
+fn read_only() -> StoreError {
+    StoreError("the content is complete and only read".to_owned())
 }
 
 fn write_all(file: &File, mut parts: &mut [IoSlice<'_>], mut start: u64) -> io::Result<()> {
@@ -138,6 +150,27 @@ mod tests {
         assert_eq!(read("c")[..], [&[7], &bytes[..199]].concat());
         assert!(storage.write(S, 214, &[1, 2]).is_err(), "behind the end");
         assert_eq!(storage.files(S).len(), 3);
+    }
+
+    #[test]
+    fn padding_reads_as_zeros_and_is_nowhere() {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("name.part");
+        let layout = layout(&[("a", 10), (".pad/9000", 9000), ("b", 5)], 64);
+        let mut storage = Storage::with_windows(16_384, 4096);
+        storage.open_write(S, &layout, &root).unwrap();
+        storage.write(S, 0, &[7; 9015]).unwrap();
+        let mut bytes = [1; 9015];
+        storage.read(S, 0, &mut bytes).unwrap();
+        assert_eq!(bytes[..], [&[7; 10], &[0; 9000][..], &[7; 5]].concat());
+        assert_eq!(std::fs::read(root.join("b")).unwrap(), [7; 5]);
+        assert!(!root.join(".pad").exists());
+        assert_eq!(storage.files(S).len(), 2);
+        storage.advise_read(S, 0, 9015);
+        let whole = folders::finish(folder.path(), &layout).unwrap();
+        assert_eq!(folders::locate(folder.path(), &layout), folders::Located::Complete(whole));
+        storage.open_read(S, &layout, &folder.path().join("name")).unwrap();
+        assert!(storage.write(S, 20, b"x").is_err());
     }
 
     #[test]

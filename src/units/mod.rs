@@ -4,6 +4,7 @@ pub mod bitfield;
 pub mod geometry;
 pub mod id;
 pub mod limits;
+pub mod padding;
 pub mod rate;
 pub mod rng;
 pub mod time;

@@ -7,6 +7,7 @@ mod commands;
 mod fetching;
 mod frames;
 mod life;
+mod magnets;
 mod ports;
 mod process;
 mod serving;

@@ -40,7 +40,14 @@ impl Torrent {
         announce: Option<&str>,
     ) -> Self {
         let length = files.iter().map(|(_, length)| length).sum();
-        let content = noise(name, length);
+        let mut content = noise(name, length);
+        let mut start = 0;
+        for (path, length) in files {
+            if is_pad(path) {
+                content[start..start + length].fill(0);
+            }
+            start += length;
+        }
         let mut info = b"d".to_vec();
         match files {
             [("", length)] => info.extend(format!("6:lengthi{length}e").bytes()),
@@ -49,7 +56,8 @@ impl Torrent {
                 for (path, length) in files {
                     let parts = path.split('/').map(|part| format!("{}:{part}", part.len()));
                     let parts: String = parts.collect();
-                    info.extend(format!("d6:lengthi{length}e4:pathl{parts}ee").bytes());
+                    let attr = if is_pad(path) { "4:attr1:p" } else { "" };
+                    info.extend(format!("d{attr}6:lengthi{length}e4:pathl{parts}ee").bytes());
                 }
                 info.push(b'e');
             }
@@ -124,6 +132,9 @@ impl Torrent {
         for (path, length) in &self.files {
             let (bytes, after) = rest.split_at(*length);
             rest = after;
+            if is_pad(path) {
+                continue;
+            }
             let path = if path.is_empty() {
                 folder.join(&self.name)
             } else {
@@ -132,6 +143,11 @@ impl Torrent {
             f(&path, bytes);
         }
     }
+}
+
+/// Padding (BEP 47) has a path like this.
+fn is_pad(path: &str) -> bool {
+    path.starts_with(".pad/")
 }
 
 /// Bytes without a pattern, the same for the same name.

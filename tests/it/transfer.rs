@@ -32,6 +32,27 @@ fn get_brings_identical_bytes_and_ends_with_0() {
 }
 
 #[test]
+fn padding_is_hashed_and_neither_asked_for_nor_stored() {
+    // A block and two whole pieces of padding, and blocks that are so in part.
+    let files = [("a", 10_000), (".pad/88304", 88_304), ("b/c", 50_000), (".pad/15536", 15_536)];
+    let torrent = Torrent::of("padded", 32 * 1024, &files, None);
+    let seeder = Host::with_content(&torrent);
+    let mut seeding = seeder.seed();
+    let other = Host::with_torrent(&torrent);
+    let mut getting = get(&other, &torrent, seeder.addr);
+    assert_eq!(getting.wait_exit().code(), Some(0), "{:#?}", getting.said(""));
+    torrent.expect_content(&other.folder().join("downloads"));
+    for folder in [seeder.shareable(), other.folder().join("downloads")] {
+        assert!(!folder.join("padded/.pad").exists());
+    }
+    // One block of the first file, four of the second.
+    let to = format!("-> {} request", seeder.addr);
+    let asked = getting.said(&to);
+    assert_eq!(asked.len(), 5, "{asked:#?}");
+    assert_eq!(seeding.stop(), Some(0));
+}
+
+#[test]
 fn the_announce_alone_brings_two_peers_to_the_first() {
     let first = Host::new();
     let torrent = Torrent::announced("age.txt", 500_000, &first.addr.to_string());

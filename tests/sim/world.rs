@@ -573,6 +573,7 @@ impl World {
             info_hash: InfoHash(sha1(&self.truth.info)),
             name: "content".into(),
             geometry: self.truth.geometry,
+            padding: Default::default(),
             private: false,
             announce: (!self.plan.gossip).then(|| "http://10.0.0.1:5000/announce".into()),
             announce_list: Vec::new(),

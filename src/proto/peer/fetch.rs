@@ -314,6 +314,7 @@ mod tests {
                 info_hash: InfoHash([7; 20]),
                 name: "n".into(),
                 geometry,
+                padding: Default::default(),
                 private: false,
                 announce: None,
                 announce_list: Vec::new(),

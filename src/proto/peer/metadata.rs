@@ -16,6 +16,7 @@ use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Geometry;
 use crate::units::id::{ConnId, InfoHash, SwarmId};
 use crate::units::limits::{BLOCK_BYTES, METADATA_BYTES_MAX, PIECES_MAX};
+use crate::units::padding::Padding;
 use crate::units::time::Instant;
 use crate::wire::address::HostPort;
 use crate::wire::digest;
@@ -53,6 +54,7 @@ impl Peer {
             info_hash: magnet.info_hash,
             name: magnet.shown_name(),
             geometry: nothing,
+            padding: Padding::default(),
             private: false,
             announce: magnet.trackers.first().cloned(),
             announce_list: magnet.announce_list(),
@@ -103,6 +105,7 @@ impl Peer {
         // What was there before can be told in one bitfield only: those come back at once.
         let fresh = start.have.is_empty();
         swarm.picker = Picker::new(geometry, start.have, &mut self.rng);
+        swarm.picker.set_padding(torrent.padding.clone());
         for (piece, blocks) in &start.partials {
             if let Some(piece) = geometry.piece(*piece) {
                 swarm.picker.restore(piece, blocks);

@@ -59,6 +59,7 @@ impl Peer {
             log::warn!("{}: announce: {error}", torrent.name);
         }
         let mut picker = Picker::new(torrent.geometry, start.have, &mut self.rng);
+        picker.set_padding(torrent.padding.clone());
         for (piece, blocks) in &start.partials {
             if let Some(piece) = torrent.geometry.piece(*piece) {
                 picker.restore(piece, blocks);

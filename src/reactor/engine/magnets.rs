@@ -139,6 +139,7 @@ pub(super) fn torrent_of(metainfo: &Metainfo) -> Torrent {
         info_hash: metainfo.info_hash,
         name: metainfo.name.clone(),
         geometry: metainfo.geometry,
+        padding: metainfo.padding(),
         private: metainfo.private,
         announce: metainfo.announce.clone(),
         announce_list: metainfo.announce_list.clone(),

@@ -17,6 +17,7 @@ pub use paths::BadName;
 use crate::units::geometry::{Geometry, PieceIndex};
 use crate::units::id::InfoHash;
 use crate::units::limits::TORRENT_BYTES_MAX;
+use crate::units::padding::Padding;
 use crate::wire::bencode::{self, Dict, Value};
 use crate::wire::digest::sha1;
 use std::sync::Arc;
@@ -131,6 +132,13 @@ impl Metainfo {
     #[must_use]
     pub fn raw_info(&self) -> &Arc<[u8]> {
         &self.raw_info
+    }
+
+    /// Which bytes of the content are padding (BEP 47).
+    #[must_use]
+    pub fn padding(&self) -> Padding {
+        let pads = self.files.iter().filter(|file| file.pad);
+        Padding::new(pads.map(|file| file.offset..file.offset + file.length))
     }
 
     /// The path of a file with the content's name in front, for people: `lab/sub/a.txt`.

@@ -521,6 +521,7 @@ fn torrent(geometry: Geometry) -> Torrent {
         info: std::sync::Arc::from(&b"de"[..]),
         name: "content".into(),
         geometry,
+        padding: Default::default(),
         private: false,
         announce: Some("http://10.0.0.1:5000/announce".into()),
         announce_list: Vec::new(),

@@ -73,6 +73,7 @@ pub(super) fn torrent(geometry: Geometry) -> Torrent {
         info_hash: HASH,
         name: "age.txt".into(),
         geometry,
+        padding: Default::default(),
         private: false,
         announce: None,
         announce_list: Vec::new(),

@@ -316,8 +316,8 @@ macro_rules! with_network {
             peers_file: Option<PathBuf>,
             /// local ports of client sockets: range (those after the listening port) or any
             /// (default range)
-            #[argh(option, default = "false", from_str_fn(client_ports), arg_name = "range|any")]
-            client_ports: bool,
+            #[argh(option, from_str_fn(client_ports), arg_name = "range|any")]
+            client_ports: Option<bool>,
             /// most accepted connections (default 100)
             #[argh(option, default = "100", from_str_fn(count), arg_name = "N")]
             max_inbound: u16,
@@ -337,8 +337,8 @@ macro_rules! with_network {
             /// a host where the DHT can be entered; may be given several times (default port 5000)
             #[argh(option, arg_name = "HOST:PORT")]
             dht_bootstrap: Vec<String>,
-            /// for the open internet: enter the DHT at its public routers, take any client port,
-            /// and 50 client sockets unless --max-conns says otherwise
+            /// for the open internet: enter the DHT at its public routers, and unless --client-ports
+            /// and --max-conns say otherwise take any client port and 50 client sockets
             #[argh(switch)]
             public: bool,
             /// tell connected peers nothing of each other, and take nothing of the kind from them
@@ -369,7 +369,7 @@ macro_rules! with_network {
             fn network(&mut self, exit_when_complete: bool) -> Result<Network, UsageError> {
                 let max_conns_default = if self.public { MAX_CONNS_PUBLIC } else { MAX_CONNS };
                 let max_conns = self.max_conns.unwrap_or(max_conns_default);
-                let (listen, any_port) = (self.listen, self.client_ports || self.public);
+                let (listen, any_port) = (self.listen, self.client_ports.unwrap_or(self.public));
                 if !any_port && listen.checked_add(max_conns).is_none() {
                     return Err(UsageError(format!(
                         "there are no {max_conns} client ports after port {listen}: take a lower \

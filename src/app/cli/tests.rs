@@ -66,6 +66,10 @@ fn the_dht_and_the_open_internet() {
     let public = run("--public").network;
     assert!(public.public && public.client_ports_any && public.max_conns == 50);
     assert_eq!(run("--public -m 7 -l 65535").network.max_conns, 7);
+    for line in ["--public --client-ports range", "--client-ports=range --public"] {
+        let named = run(line).network;
+        assert!(named.public && !named.client_ports_any && named.max_conns == 50, "{line}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use reactor_peer::proto::dht::{Config, Dht, Event};
 use reactor_peer::units::id::{InfoHash, NodeId};
 use reactor_peer::units::rng::Rng;
 use reactor_peer::units::time::{Duration, Instant};
+use reactor_peer::wire::address::is_lan;
 use reactor_peer::wire::krpc::{push_node, Body, Message, Nodes, Query, Response};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -60,7 +61,10 @@ struct World {
 /// An address of the open internet, a different one for each `n`.
 fn addr(n: usize) -> SocketAddr {
     let [_, b, c, d] = u32::try_from(n).unwrap().wrapping_mul(7919).to_be_bytes();
-    SocketAddr::from(([60 + b % 100, b, c, d], PORT))
+    let addr = SocketAddr::from(([130 + b % 30, b, c, d], PORT));
+    // A node on loopback or on a LAN is named to nobody outside, so nobody would find it.
+    assert!(!is_lan(addr.ip()));
+    addr
 }
 
 fn hash(n: u64) -> InfoHash {
@@ -381,8 +385,10 @@ fn dht_lookups_converge_whatever_the_others_do() {
     assert!(verified * 10 >= count * 9);
 
     let all_well = world.measure("all well", searches);
-    assert!(all_well.found * 20 >= all_well.searches * 19, "{all_well}");
+    assert_eq!(all_well.found, all_well.searches, "{all_well}");
     assert!(all_well.rounds_max() <= log2, "{} rounds", all_well.rounds_max());
+    // One datagram in a hundred is lost: an announce now and then, or the answer before it.
+    assert!(all_well.kept * 20 >= all_well.found as usize * 8 * 19, "{all_well}");
 
     let sent: u64 = world.nodes.iter().map(|node| node.bytes_sent).sum();
     world.run(Duration::from_secs(idle_for));
@@ -392,20 +398,26 @@ fn dht_lookups_converge_whatever_the_others_do() {
 
     world.forged_each = 4;
     let forged = world.measure("four forged answers to every question", searches);
+    // To be believed, a forger who sees nothing must guess one transaction id of 2^32.
     assert_eq!(forged.bogus, 0);
-    assert!(forged.found * 20 >= forged.searches * 19, "{forged}");
+    assert_eq!(forged.found, forged.searches, "{forged}");
+    assert!(forged.rounds_max() <= log2, "{} rounds", forged.rounds_max());
     println!("  {} answers were forged", world.forged);
     world.forged_each = 0;
 
     world.turn(count / 5, Kind::Dead);
     let dead = world.measure("20 % of the nodes dead, nobody knows yet", searches);
-    assert!(dead.found * 20 >= dead.searches * 19, "{dead}");
+    // A lookup is lost only where all that it begins with are dead: 0.2^8, one in 400,000.
+    assert_eq!(dead.found, dead.searches, "{dead}");
     assert!(dead.rounds_max() <= log2, "{} rounds", dead.rounds_max());
 
     world.turn(count / 20, Kind::Liar);
     let liars = world.measure("and 5 % name nodes that do not exist", searches);
-    assert!(liars.found * 10 >= liars.searches * 9, "{liars}");
+    // Each liar that is met costs eight queries of a hundred: a lookup is lost to twelve, and
+    // meets less than one.
     assert_eq!(liars.bogus, 0);
+    assert_eq!(liars.found, liars.searches, "{liars}");
+    assert!(liars.rounds_max() <= log2, "{} rounds", liars.rounds_max());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     family, Dht, Event, Overlay, Search, BOOTSTRAP_FIRST, BOOTSTRAP_LAST, CARE_EVERY, JOIN_FIRST,
     LOOKUPS_MAX, PENDING_MAX, SEARCH_AGAIN, SEARCH_FOUND,
 };
-use crate::units::id::{InfoHash, NodeId};
+use crate::units::id::NodeId;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{is_dialable, is_lan, unmap};
 use crate::wire::krpc::{Body, Message, Query, Response, Want};
@@ -339,6 +339,7 @@ impl Dht {
                 };
                 self.query(now, addr, Some(id), About::Lookup(number), query);
             }
+            self.announce(now, number);
             if self.lookups.get(&number).is_some_and(Lookup::is_done) {
                 if let Some(lookup) = self.lookups.remove(&number) {
                     self.finish(now, &lookup);
@@ -364,26 +365,32 @@ impl Dht {
             Purpose::Nodes => {}
             Purpose::Peers(info_hash) => {
                 let Some(search) = self.searches.get_mut(&info_hash) else { return };
-                search.ended(now, v6, lookup.found, self.random.u32());
+                search.ended(now, v6, lookup, self.random.u32());
                 search.stored_here[v6] = lookup.is_among_nearest(own);
-                let announced = self.announce(now, info_hash, lookup);
                 let (rounds, queries) = (lookup.rounds(), lookup.queries());
+                let announced = lookup.announced;
                 log::debug!("dht: {info_hash}: {queries} queries, told {announced} nodes of us");
                 self.tell(Event::Searched { info_hash, rounds, queries, announced });
             }
         }
     }
 
-    fn announce(&mut self, now: Instant, info_hash: InfoHash, lookup: &Lookup) -> usize {
+    /// Announces us to whomever a lookup has found for that.
+    fn announce(&mut self, now: Instant, number: u32) {
+        let Some(lookup) = self.lookups.get_mut(&number) else { return };
+        let Purpose::Peers(info_hash) = lookup.purpose else { return };
+        let places = lookup.take_places();
         let port = self.config.port;
         let mut announced = 0;
-        for place in lookup.places() {
+        for place in places {
             let token = &place.token;
             let query = Query::AnnouncePeer { info_hash, implied_port: false, port, token };
             let said = self.query(now, place.addr, Some(place.id), About::Announce, query);
             announced += usize::from(said);
         }
-        announced
+        if let Some(lookup) = self.lookups.get_mut(&number) {
+            lookup.announced += announced;
+        }
     }
 
     fn ping(&mut self, now: Instant, addr: SocketAddr, id: Option<NodeId>) {
@@ -433,9 +440,11 @@ impl Overlay {
 
 impl Search {
     /// A lookup has ended: when is the next?
-    fn ended(&mut self, now: Instant, v6: usize, found: bool, random: u32) {
-        // At first the others may not have announced yet, nor everybody be known.
-        let pause = if found { self.pause.max(SEARCH_FOUND) } else { self.pause };
+    fn ended(&mut self, now: Instant, v6: usize, lookup: &Lookup, random: u32) {
+        // At first the others may not have announced yet, nor everybody be known: too few may
+        // have been told of us.
+        let enough = lookup.found && lookup.announced >= K;
+        let pause = if enough { self.pause.max(SEARCH_FOUND) } else { self.pause };
         self.pause = (pause * 2).min(SEARCH_AGAIN);
         // Not all at the same moment: up to an eighth earlier.
         let earlier = pause / 8 * (random % 256) / 256;

@@ -43,6 +43,8 @@ struct Candidate {
     /// Answers that led to it, itself included.
     round: u32,
     token: Option<Box<[u8]>>,
+    /// We were announced to it.
+    told: bool,
 }
 
 /// A lookup under way.
@@ -53,6 +55,8 @@ pub(super) struct Lookup {
     pub(super) v6: bool,
     /// Peers were found by it.
     pub(super) found: bool,
+    /// Nodes that were told of us.
+    pub(super) announced: usize,
     /// Nearest first; each address once, and on the open internet each host once.
     candidates: Vec<Candidate>,
     queries: usize,
@@ -67,7 +71,8 @@ pub(super) struct Place {
 
 impl Lookup {
     pub(super) const fn new(target: NodeId, purpose: Purpose, v6: bool) -> Self {
-        Self { target, purpose, v6, found: false, candidates: Vec::new(), queries: 0 }
+        let candidates = Vec::new();
+        Self { target, purpose, v6, found: false, announced: 0, candidates, queries: 0 }
     }
 
     /// Hears of a node, from an answer of round `round` - 1.
@@ -85,7 +90,7 @@ impl Lookup {
             }
             self.candidates.remove(at);
         }
-        self.insert(Candidate { id, addr, state: State::New, round, token: None });
+        self.insert(Candidate { id, addr, state: State::New, round, token: None, told: false });
         if self.candidates.len() > CANDIDATES_MAX {
             // One that is under way must stay: its answer is still to come.
             let idle = |c: &Candidate| !matches!(c.state, State::Asked | State::Slow);
@@ -147,17 +152,33 @@ impl Lookup {
         self.set(addr, State::Failed);
     }
 
-    /// The eight nearest nodes that gave a token, those whose id fits their address first
-    /// (BEP 42): what is stored elsewhere is in the hands of whoever chose to be there.
-    pub(super) fn places(&self) -> Vec<Place> {
-        let place = |c: &Candidate| {
-            let token = c.token.clone().filter(|_| c.state == State::Answered)?;
-            Some(Place { id: c.id, addr: c.addr, token })
+    /// Whom to announce to now, each once: the eight nearest nodes that gave a token, those whose
+    /// id fits their address first (BEP 42), as what is stored elsewhere is in the hands of
+    /// whoever chose to be there. Before the end only those that most likely remain among the
+    /// eight: nobody is known who is nearer and was not asked. So a node that is late or gone
+    /// delays the announce to no other.
+    pub(super) fn take_places(&mut self) -> Vec<Place> {
+        let nearest: Vec<usize> = self.nearest().collect();
+        let done = self.is_done();
+        if !done && nearest.iter().any(|&at| self.candidates[at].state == State::New) {
+            return Vec::new();
+        }
+        let gave = |at: &usize| {
+            let candidate = &self.candidates[*at];
+            candidate.state == State::Answered && candidate.token.is_some()
         };
-        let mut places: Vec<Place> = self.candidates.iter().filter_map(place).collect();
-        places.sort_by_key(|place| !is_verified(place.id, place.addr.ip()));
-        places.truncate(K);
+        let mut places: Vec<usize> = (0..self.candidates.len()).filter(gave).collect();
         places
+            .sort_by_key(|&at| !is_verified(self.candidates[at].id, self.candidates[at].addr.ip()));
+        places.truncate(K);
+        places.retain(|at| !self.candidates[*at].told && (done || nearest.contains(at)));
+        let take = |at: usize| {
+            let candidate = &mut self.candidates[at];
+            candidate.told = true;
+            let token = candidate.token.clone()?;
+            Some(Place { id: candidate.id, addr: candidate.addr, token })
+        };
+        places.into_iter().filter_map(take).collect()
     }
 
     /// Whether `id` is nearer to the target than the eighth node that answered.
@@ -246,9 +267,30 @@ mod tests {
         }
         assert!(lookup.is_done());
         assert_eq!((queries, lookup.queries()), (11, 11));
-        assert_eq!(lookup.places().len(), 8);
+        assert_eq!(lookup.take_places().len(), 8);
         assert!(lookup.is_among_nearest(id(3)) && !lookup.is_among_nearest(id(50)));
         assert!(Lookup::new(TARGET, Purpose::Nodes, false).is_done());
+    }
+
+    #[test]
+    fn the_announce_waits_for_nobody_who_is_late() {
+        let mut lookup = lookup(1..=3);
+        let places = |lookup: &mut Lookup| -> Vec<_> {
+            lookup.take_places().iter().map(|place| place.id).collect()
+        };
+        while lookup.next().is_some() {}
+        lookup.answered(addr(1), id(1), Some(b"t"));
+        lookup.hear(id(9), addr(9), 2);
+        assert_eq!(places(&mut lookup), [], "another is to be asked first");
+        assert_eq!(lookup.next(), Some((id(9), addr(9))));
+        assert_eq!(places(&mut lookup), [id(1)]);
+        assert_eq!(places(&mut lookup), [], "once");
+        lookup.answered(addr(9), id(9), Some(b"t"));
+        lookup.answered(addr(2), id(2), None);
+        assert_eq!(places(&mut lookup), [id(9)], "who gives no token is not told");
+        lookup.slow(addr(3));
+        assert!(lookup.is_done());
+        assert_eq!(places(&mut lookup), []);
     }
 
     #[test]
@@ -275,7 +317,7 @@ mod tests {
         assert_eq!(lookup.answered(addr(1), id(200), Some(b"x")), Some(2));
         lookup.next();
         lookup.answered(addr(2), id(2), Some(b"y"));
-        let places: Vec<_> = lookup.places().iter().map(|place| place.id).collect();
+        let places: Vec<_> = lookup.take_places().iter().map(|place| place.id).collect();
         assert_eq!(places, [id(2), id(200)]);
     }
 
@@ -301,7 +343,7 @@ mod tests {
         while let Some((node, addr)) = lookup.next() {
             lookup.answered(addr, node, Some(b"t"));
         }
-        let places: Vec<_> = lookup.places().iter().map(|place| place.addr).collect();
+        let places: Vec<_> = lookup.take_places().iter().map(|place| place.addr).collect();
         assert_eq!(places, [addr(9), public(1)]);
     }
 }

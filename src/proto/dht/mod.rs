@@ -51,9 +51,9 @@ const CONTACTS_MAX: usize = 2 * SAVED_MAX;
 const BOOTSTRAP_MAX: usize = 32;
 /// BEP 5: `announce_peer` again after a quarter of an hour.
 const SEARCH_AGAIN: Duration = Duration::from_secs(15 * 60);
-/// First pause after a search that found nobody; it doubles.
+/// First pause after a search that found nobody, or fewer nodes than should know us; it doubles.
 const SEARCH_FIRST: Duration = Duration::from_secs(5);
-/// The same of one that found somebody.
+/// The same of one that found enough.
 const SEARCH_FOUND: Duration = Duration::from_secs(60);
 /// Pause before a swarm that is short of peers is looked up once more.
 const SEARCH_HURRY: Duration = Duration::from_secs(30);

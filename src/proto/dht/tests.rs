@@ -109,6 +109,24 @@ fn two_nodes_find_each_other_and_both_peers() {
 }
 
 #[test]
+fn the_announce_is_there_at_once_though_a_node_is_gone() {
+    let mut net = Net::new(3);
+    net.nodes[2].1.add_bootstrap(net.now, addr(2));
+    net.run(Duration::from_secs(10));
+    net.nodes.pop();
+    assert_eq!(net.nodes[1].1.node_count(), 1, "it names a node that is gone");
+    net.nodes[0].1.add_bootstrap(net.now, addr(2));
+    net.nodes[0].1.track(net.now, HASH);
+    net.settle();
+    assert_eq!(net.nodes[1].1.peers.get(net.now, HASH, false, 0), [addr(1)]);
+    // Fewer than eight nodes know it: it looks again soon, though it has found somebody.
+    net.nodes[1].1.track(net.now, HASH);
+    net.run(Duration::from_secs(25));
+    let searched = net.events[0].iter().filter(|e| matches!(e, Event::Searched { .. })).count();
+    assert!(searched >= 3, "{searched}");
+}
+
+#[test]
 fn everybody_finds_everybody_through_one() {
     let mut net = Net::new(30);
     let now = net.now;

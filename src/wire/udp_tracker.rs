@@ -45,7 +45,7 @@ pub enum Request {
         transaction: u32,
         /// The announce. Its `key` has four bytes; `left` and the rest are as over HTTP.
         announce: AnnounceRequest,
-        /// Path and query of the tracker's URL (BEP 41).
+        /// Path and query of the tracker's URL (BEP 41), as they were sent: not fit to be printed.
         url_data: String,
     },
     /// For numbers.
@@ -221,7 +221,7 @@ fn url_data(options: &[u8]) -> Result<String, Malformed> {
             }
         }
     }
-    Ok(printable(&String::from_utf8_lossy(&url)))
+    Ok(String::from_utf8_lossy(&url).into_owned())
 }
 
 /// Writes a request.
@@ -468,6 +468,8 @@ mod tests {
         bytes.truncate(ANNOUNCE_BYTES);
         bytes.extend(b"\x01\x02\x02/a\x07\x01x\x01\x02\x01b\x00\x02");
         assert_eq!(parse_request(&bytes), Ok(request("/ab")));
+        let long = request(&"/é".repeat(300));
+        assert_eq!(parse_request(&build_request(&long)), Ok(long));
         bytes.truncate(ANNOUNCE_BYTES);
         bytes.extend(b"\x02\x09short");
         assert_eq!(parse_request(&bytes), Err(Malformed::Option));

@@ -117,7 +117,7 @@ fn may_be_read(layout: &Layout, root: &Path) -> Result<(), StoreError> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let path = folders::content_path(root, &file.path);
                 let path = folders::shown(&path);
-                return Err(StoreError(format!("cannot read {path}: {error}")));
+                return Err(StoreError::new(format!("cannot read {path}: {error}")));
             }
             _ => {}
         }

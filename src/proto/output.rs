@@ -1,6 +1,6 @@
 //! What the core wants done, and what it tells people and tests.
 
-use crate::units::geometry::PieceIndex;
+use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::{ConnId, InfoHash, SwarmId};
 use crate::wire::address::{Host, HostPort};
 use crate::wire::http::Response;
@@ -42,6 +42,9 @@ pub enum Action {
         /// All of it.
         bytes: Vec<u8>,
     },
+    /// Write zeros where this block belongs, which is not there yet: does the disk take data
+    /// again? Answer with `handle_tried`.
+    TryWrite(SwarmId, Block),
     /// Hash this piece; answer with `handle_verified`.
     Verify(SwarmId, PieceIndex),
 }
@@ -134,6 +137,8 @@ pub enum Status {
     Peer,
     /// Has every piece.
     Seeder,
+    /// Missing pieces, and the disk takes none for now.
+    Stalled,
     /// Missing pieces, and no peer is connected.
     Waiting,
 }
@@ -148,6 +153,7 @@ impl fmt::Display for Status {
             Self::Paused => "paused",
             Self::Peer => "peer",
             Self::Seeder => "seeder",
+            Self::Stalled => "stalled",
             Self::Waiting => "waiting",
         })
     }

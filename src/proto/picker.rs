@@ -289,6 +289,18 @@ impl Picker {
         }
     }
 
+    /// The block has come, but could not be kept: it is missing again.
+    pub fn lost(&mut self, block: Block) {
+        let Some(partial) = self.partials.get_mut(&block.piece) else { return };
+        let Some(state) = partial.blocks.get_mut(nth(block)) else { return };
+        if *state == BlockState::Received {
+            // As if it were still under way, and then is not.
+            *state = BlockState::Asked(1);
+            partial.received -= 1;
+            self.give_back(block);
+        }
+    }
+
     /// The piece matches its hash.
     pub fn verified(&mut self, piece: PieceIndex) {
         self.partials.remove(&piece);

@@ -5,11 +5,34 @@ use core::fmt;
 
 /// The content of a swarm cannot be read or written; the disk's words are in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreError(pub String);
+pub struct StoreError {
+    words: String,
+    passes: bool,
+}
+
+impl StoreError {
+    /// An error that is there to stay, in words.
+    #[must_use]
+    pub fn new(words: impl Into<String>) -> Self {
+        Self { words: words.into(), passes: false }
+    }
+
+    /// The same write may go well later: the disk is full, a quota is used up.
+    #[must_use]
+    pub fn that_passes(self) -> Self {
+        Self { passes: true, ..self }
+    }
+
+    /// Whether trying again later makes sense.
+    #[must_use]
+    pub const fn passes(&self) -> bool {
+        self.passes
+    }
+}
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 

@@ -8,6 +8,7 @@ use super::contacts::Contacts;
 use super::dealer::Dealer;
 use super::metadata::Fetch;
 use super::output::Status;
+use super::peer::stall::Stall;
 use super::picker::Picker;
 use super::repeats::Repeats;
 use crate::units::bitfield::Bitfield;
@@ -81,6 +82,10 @@ pub struct Swarm {
     pub(super) stage: Stage,
     /// The user has stopped it for a while.
     pub(super) paused: bool,
+    /// The disk takes nothing for now.
+    pub(super) stalled: Option<Stall>,
+    /// What the disk said that was told.
+    pub(super) disk_told: Repeats,
     pub(super) picker: Picker,
     pub(super) blame: Blame,
     /// Connections in the peer wire protocol, in the order of their handshakes.

@@ -5,6 +5,7 @@ use super::folders::{self, Layout, Located};
 use super::hash::{HashQueue, Job, Kind};
 use super::mmap::{Storage, Unflushed};
 use crate::proto::peer::swarms::Progress;
+use crate::proto::repeats::Repeats;
 use crate::proto::store::StoreError;
 use crate::proto::swarm::Start;
 use crate::units::bitfield::Bitfield;
@@ -49,6 +50,10 @@ pub struct Content {
     pub dirty: bool,
     /// A flush is under way.
     pub flushing: bool,
+    /// The last flush has failed; there will be another.
+    pub flush_failed: bool,
+    /// Failures of flushes that were told.
+    pub flush_told: Repeats,
 }
 
 /// Where contents and records are.
@@ -73,10 +78,11 @@ pub struct FlushJob {
 }
 
 /// A flush that has ended.
-#[derive(Debug)]
 pub struct Flushed {
     /// Whose content.
     pub swarm: SwarmId,
+    /// What was to be flushed.
+    pub files: Vec<Unflushed>,
     /// Why the record was not written.
     pub error: Option<String>,
 }
@@ -90,7 +96,7 @@ pub fn flush(mut job: FlushJob) -> Flushed {
         folders::save_atomically(&job.path, &job.record.to_bytes())
     };
     let error = save().err().map(|error| error.to_string());
-    Flushed { swarm: job.swarm, error }
+    Flushed { swarm: job.swarm, files: job.files, error }
 }
 
 fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
@@ -212,6 +218,8 @@ impl Content {
             saved_at: now,
             dirty: true,
             flushing: false,
+            flush_failed: false,
+            flush_told: Repeats::default(),
         };
         Ok((content, start))
     }
@@ -260,12 +268,13 @@ impl Content {
         if self.found == 0 && total > 0 {
             storage.close(swarm);
             let aside = folders::set_aside(&places.shareable, &self.layout);
-            let aside = aside.map_err(|error| StoreError(format!("set aside {name}: {error}")))?;
+            let aside =
+                aside.map_err(|error| StoreError::new(format!("set aside {name}: {error}")))?;
             log::warn!("{name} is another file: it is kept as {}", folders::shown(&aside));
         } else {
             storage.close(swarm);
             folders::adopt(&places.shareable, &self.layout)
-                .map_err(|error| StoreError(format!("adopt {name}: {error}")))?;
+                .map_err(|error| StoreError::new(format!("adopt {name}: {error}")))?;
             log::warn!("{name}: {} of {total} pieces are good, fetching the rest", self.found);
         }
         self.place = Place::Part;
@@ -301,7 +310,7 @@ impl Content {
         unflushed.iter_mut().for_each(|file| file.moved_to(&root));
         storage.open_read(swarm, &self.layout, &root)?;
         self.dirty = true;
-        renamed.map_err(|error| StoreError(format!("rename {name}.part: {error}")))?;
+        renamed.map_err(|error| StoreError::new(format!("rename {name}.part: {error}")))?;
         Ok(unflushed)
     }
 

@@ -152,7 +152,7 @@ impl Link {
         match sending {
             _ if error.kind() == io::ErrorKind::WouldBlock => Moved::Blocked,
             Some(swarm) if error.raw_os_error() == Some(libc::EFAULT) => {
-                Moved::BadContent(swarm, StoreError("a file was cut short".to_owned()))
+                Moved::BadContent(swarm, StoreError::new("a file was cut short".to_owned()))
             }
             _ => Moved::Failed(error),
         }

@@ -76,6 +76,7 @@ struct OpenFile {
 
 /// A file that has been written since it was last taken for a flush.
 pub struct Unflushed {
+    index: u32,
     /// `None` if it is not open any more; then it is opened for the flush.
     file: Option<Arc<File>>,
     root: PathBuf,
@@ -179,11 +180,19 @@ impl Storage {
         unflushed
             .into_iter()
             .map(|index| Unflushed {
+                index,
                 file: find(index),
                 root: content.root.clone(),
                 path: content.files[index as usize].path.clone(),
             })
             .collect()
+    }
+
+    /// Their flush has failed: the next one takes them again.
+    pub fn take_back(&mut self, swarm: SwarmId, files: &[Unflushed]) {
+        if let Some(content) = self.contents.get_mut(&swarm) {
+            content.unflushed.extend(files.iter().map(|file| file.index));
+        }
     }
 
     /// Starts reading the range from the disk, because it will be sent soon. Whole stretches of
@@ -305,7 +314,9 @@ impl Storage {
             length = length.saturating_add(file.length);
         }
         if length != layout.geometry.length() {
-            return Err(StoreError("the files do not add up to the torrent's length".to_owned()));
+            return Err(StoreError::new(
+                "the files do not add up to the torrent's length".to_owned(),
+            ));
         }
         let content = Content {
             root: root.to_owned(),
@@ -358,7 +369,8 @@ impl Storage {
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(self.window_bytes);
         self.windows.make_room(len);
         let map = MmapOptions::new().len(len).map_anon();
-        map.map(MmapRaw::from).map_err(|error| StoreError(format!("cannot map padding: {error}")))
+        map.map(MmapRaw::from)
+            .map_err(|error| StoreError::new(format!("cannot map padding: {error}")))
     }
 
     pub(super) fn open_file(&mut self, swarm: SwarmId, index: u32) -> io::Result<Arc<File>> {
@@ -426,12 +438,12 @@ impl Storage {
         let index = self.contents.get(&swarm).and_then(|content| content.locate(offset).ok());
         let path = self.path(swarm, index.map_or(0, |(index, _)| index));
         let path = folders::shown(&path);
-        StoreError(format!("{path} was cut short or could not be read while in use"))
+        StoreError::new(format!("{path} was cut short or could not be read while in use"))
     }
 
     pub(super) fn short(&self, swarm: SwarmId, index: u32) -> StoreError {
         let path = self.path(swarm, index);
-        StoreError(format!("{} is shorter than the torrent says", folders::shown(&path)))
+        StoreError::new(format!("{} is shorter than the torrent says", folders::shown(&path)))
     }
 
     pub(super) fn path(&self, swarm: SwarmId, index: u32) -> PathBuf {
@@ -445,7 +457,7 @@ impl Content {
     /// The file that holds the byte at `offset`, and where in it.
     pub(super) fn locate(&self, offset: u64) -> Result<(u32, u64), StoreError> {
         if offset >= self.length {
-            return Err(StoreError("the range ends after the torrent".to_owned()));
+            return Err(StoreError::new("the range ends after the torrent".to_owned()));
         }
         // Of several files that start here, all but the last are empty.
         let index = self.starts.partition_point(|&start| start <= offset) - 1;
@@ -501,11 +513,11 @@ fn resident(segment: &Segment) -> bool {
 }
 
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
-    StoreError(format!("cannot {what} {}: {error}", folders::shown(path)))
+    StoreError::new(format!("cannot {what} {}: {error}", folders::shown(path)))
 }
 
 pub(super) fn not_open() -> StoreError {
-    StoreError("the content is not open".to_owned())
+    StoreError::new("the content is not open".to_owned())
 }
 
 #[cfg(test)]
@@ -645,9 +657,9 @@ mod tests {
         storage.read(S, 0, &mut bytes).unwrap();
         assert_eq!(bytes[8..12], [1, 1, 2, 2]);
         let short = storage.read(S, 5000, &mut bytes[..10]).unwrap_err();
-        assert!(short.0.ends_with("b is shorter than the torrent says"), "{short}");
+        assert!(short.to_string().ends_with("b is shorter than the torrent says"), "{short}");
         let gone = storage.read(S, 5010, &mut bytes[..1]).unwrap_err();
-        assert!(gone.0.contains("gone"), "{gone}");
+        assert!(gone.to_string().contains("gone"), "{gone}");
         assert!(storage.read(S, 5011, &mut bytes[..1]).is_err());
         assert!(storage.read(S, u64::MAX, &mut bytes[..2]).is_err());
         assert!(storage.read(SwarmId(9), 0, &mut bytes[..1]).is_err());
@@ -669,14 +681,17 @@ mod tests {
         assert_eq!(bytes, [5; 100]);
         file.set_len(0).unwrap();
         let error = storage.read(S, 60_000, &mut bytes).unwrap_err();
-        assert!(error.0.contains("name.part was cut short"), "{error}");
+        assert!(error.to_string().contains("name.part was cut short"), "{error}");
         assert_eq!(storage.mapped_bytes(), 0);
         file.set_len(100_000).unwrap();
         storage.read(S, 60_000, &mut bytes).unwrap();
         assert_eq!(bytes, [0; 100]);
         file.set_len(0).unwrap();
         let error = storage.write(S, 60_000, &bytes).unwrap_err();
-        assert!(error.0.ends_with("name.part is shorter than the torrent says"), "{error}");
+        assert!(
+            error.to_string().ends_with("name.part is shorter than the torrent says"),
+            "{error}"
+        );
     }
 
     #[test]

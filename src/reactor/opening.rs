@@ -2,6 +2,7 @@
 
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::mmap::{failed, not_open, Storage};
+use super::write::not_written;
 use crate::proto::store::StoreError;
 use crate::units::id::SwarmId;
 use std::io;
@@ -112,16 +113,16 @@ fn reserve(root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
     folders::reserve(&open, file.length).map_err(|error| {
         if error.kind() == io::ErrorKind::StorageFull {
             let free = folders::free_bytes(&path).unwrap_or(0);
-            no_room(&path, file.length, free)
+            no_room(&path, file.length, free).that_passes()
         } else {
-            failed("reserve the space of", &path, &error)
+            not_written(&path, &error)
         }
     })
 }
 
-pub(super) fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
+fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
     let (path, needed, free) = (folders::shown(path), in_words(needed), in_words(free));
-    StoreError(format!("not enough space for {path}: {needed} are needed, {free} are free"))
+    StoreError::new(format!("not enough space for {path}: {needed} are needed, {free} are free"))
 }
 
 fn in_words(bytes: u64) -> String {
@@ -169,7 +170,7 @@ mod tests {
         let layout = layout(&[("a", 1 << 61)], 1 << 30);
         let mut storage = Storage::new(DEFAULT_BUDGET);
         let error = storage.open_write(S, &layout, &root).unwrap_err();
-        assert!(error.0.contains("2097152.0 TiB are needed"), "{error}");
+        assert!(error.to_string().contains("2097152.0 TiB are needed"), "{error}");
         assert!(!root.exists());
         assert_eq!(in_words(1023), "1023 bytes");
         assert_eq!(in_words(1_600_000), "1.5 MiB");

@@ -400,7 +400,10 @@ mod tests {
         // The next try names the file.
         let mut gather = GatherWrite::new(&mut storage);
         let error = gather.push_content(S, 16_384, 16_384).unwrap_err();
-        assert!(error.0.ends_with("name.part is shorter than the torrent says"), "{error}");
+        assert!(
+            error.to_string().ends_with("name.part is shorter than the torrent says"),
+            "{error}"
+        );
         drop(gather);
     }
 }

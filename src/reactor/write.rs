@@ -7,11 +7,12 @@
 
 use super::folders;
 use super::mmap::{failed, not_open, Storage};
-use super::opening::no_room;
 use crate::proto::store::{Placed, StoreError};
 use crate::units::id::SwarmId;
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::path::Path;
 
 /// Parts in one system call (IOV_MAX on Linux is 1024).
 const PARTS_A_CALL: usize = 64;
@@ -83,13 +84,8 @@ impl Storage {
         if file.metadata().map_or(0, |about| about.len()) < expected {
             return Err(self.short(swarm, run.file));
         }
-        write_all(&file, &mut run.parts, run.start).map_err(|error| {
-            if error.kind() == io::ErrorKind::StorageFull {
-                no_room(&path(), run.len, folders::free_bytes(&path()).unwrap_or(0))
-            } else {
-                failed("write", &path(), &error)
-            }
-        })?;
+        write_all(&file, &mut run.parts, run.start)
+            .map_err(|error| not_written(&path(), &error))?;
         run.parts.clear();
         run.len = 0;
         Ok(())
@@ -97,7 +93,25 @@ impl Storage {
 }
 
 fn read_only() -> StoreError {
-    StoreError("the content is complete and only read".to_owned())
+    StoreError::new("the content is complete and only read")
+}
+
+/// A full disk, a quota that is used up and a disk that fails may all be mended while we run.
+pub(super) fn not_written(path: &Path, error: &io::Error) -> StoreError {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOSPC) => StoreError::new(format!(
+            "the disk is full: no space for {}; remove files there",
+            folders::shown(path)
+        ))
+        .that_passes(),
+        Some(Errno::DQUOT) => StoreError::new(format!(
+            "the disk quota is used up: no space for {}; remove files, or have it raised",
+            folders::shown(path)
+        ))
+        .that_passes(),
+        Some(Errno::IO) => failed("write", path, error).that_passes(),
+        _ => failed("write", path, error),
+    }
 }
 
 fn write_all(file: &File, mut parts: &mut [IoSlice<'_>], mut start: u64) -> io::Result<()> {
@@ -105,7 +119,7 @@ fn write_all(file: &File, mut parts: &mut [IoSlice<'_>], mut start: u64) -> io::
         let count = match rustix::io::pwritev(file, parts, start) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => count,
-            Err(rustix::io::Errno::INTR) => continue,
+            Err(Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         };
         start += count as u64;
@@ -177,6 +191,13 @@ mod tests {
     fn a_full_disk_is_known_by_its_error() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let error = write_all(&full, &mut [IoSlice::new(b"x")], 0).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let error = not_written(Path::new("shareable/a.part"), &error);
+        assert!(error.passes());
+        let words = "the disk is full: no space for shareable/a.part; remove files there";
+        assert_eq!(error.to_string(), words);
+        let quota = not_written(Path::new("a"), &Errno::DQUOT.into());
+        assert!(quota.passes() && quota.to_string().contains("quota"), "{quota}");
+        assert!(not_written(Path::new("a"), &Errno::IO.into()).passes());
+        assert!(!not_written(Path::new("a"), &Errno::ROFS.into()).passes());
     }
 }

@@ -35,6 +35,10 @@ impl Truth {
 pub struct Disk {
     pub bytes: Vec<u8>,
     pub verified: Vec<bool>,
+    /// Writes that still fit, if it fills up.
+    pub room: Option<usize>,
+    /// It was full at some time.
+    pub filled: bool,
     pub truth: Rc<Truth>,
 }
 
@@ -44,6 +48,8 @@ impl Disk {
         Self {
             bytes: vec![0; truth.bytes.len()],
             verified: vec![false; count],
+            room: None,
+            filled: false,
             truth: Rc::clone(truth),
         }
     }
@@ -97,6 +103,11 @@ impl Store for Disk {
     }
 
     fn write(&mut self, _: SwarmId, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        match &mut self.room {
+            Some(0) => return Err(StoreError::new("the disk is full").that_passes()),
+            Some(room) => *room -= 1,
+            None => {}
+        }
         self.put(offset, bytes);
         Ok(())
     }

@@ -60,4 +60,6 @@ pub enum Happening {
     Gone(usize, u32),
     /// All faults end.
     Heal,
+    /// The disk of this host has room again.
+    Room(usize),
 }

@@ -8,6 +8,7 @@ use super::plan::Plan;
 use reactor_peer::proto::outgoing::{Segment as Piece, SendPlan};
 use reactor_peer::proto::output::{Action, Event, Via};
 use reactor_peer::proto::peer::{Config, DialError, Peer};
+use reactor_peer::proto::store::Store;
 use reactor_peer::proto::swarm::{Start, Torrent};
 use reactor_peer::units::bitfield::Bitfield;
 use reactor_peer::units::id::{ConnId, InfoHash, PeerId};
@@ -173,7 +174,8 @@ impl World {
             self.wasted += wasted;
             // The end game of a small torrent is all of it: each block may be asked for again.
             let most = self.plan.length as u64 * 3 + 16 * 16_384;
-            if self.plan.poisoner.is_none() {
+            // What is on its way to a disk that fills up is lost.
+            if self.plan.poisoner.is_none() && !self.hosts[i].disk.filled {
                 assert!(wasted <= most, "#{i} wasted {wasted} of {} bytes", self.plan.length);
             }
         }
@@ -196,6 +198,7 @@ impl World {
             Happening::Timer(host, incarnation) => self.timer(host, incarnation),
             Happening::Hash(host, incarnation, piece) => self.hashed(host, incarnation, piece),
             Happening::Fault => self.fault(),
+            Happening::Room(host) => self.hosts[host].disk.room = None,
             Happening::Start(host) => self.start(host),
             Happening::Gone(host, incarnation) => {
                 if self.hosts[host].incarnation == incarnation {
@@ -276,6 +279,14 @@ impl World {
             Action::Metadata(_, info) => self.metadata(host, &info),
             Action::Send(conn) => self.hosts[host].to_send.push_back(conn),
             Action::SendDatagram { via, to, bytes } => self.send_datagram(host, via, to, bytes),
+            Action::TryWrite(swarm, block) => {
+                let h = &mut self.hosts[host];
+                let offset = h.disk.truth.geometry.block_offset(block);
+                let outcome = h.disk.write(swarm, offset, &vec![0; block.length as usize]);
+                if let Some(peer) = &mut h.peer {
+                    peer.handle_tried(now, swarm, outcome);
+                }
+            }
             Action::Verify(_, piece) => {
                 let at = self.now + self.rng.below(5_000);
                 let incarnation = self.hosts[host].incarnation;
@@ -639,6 +650,7 @@ impl World {
         self.faulty = false;
         for host in &mut self.hosts {
             host.poisons = false;
+            host.disk.room = None;
         }
     }
 
@@ -651,7 +663,7 @@ impl World {
         let host = self.rng.index(self.hosts.len());
         let h = &mut self.hosts[host];
         let Some(peer) = &mut h.peer else { return };
-        match self.rng.below(12) {
+        match self.rng.below(13) {
             0 => {
                 // Killed: the record may be older than the content.
                 let fresh = h.saved.is_none() || self.rng.below(2) == 0;
@@ -667,6 +679,12 @@ impl World {
                 h.saved = h.peer.as_ref().and_then(|peer| peer.progress(h.swarm));
                 self.schedule(self.now + 2_000_000, Happening::Gone(host, incarnation));
             }
+            2 => {
+                // Its disk is full after a few writes more, for a while.
+                (h.disk.room, h.disk.filled) = (Some(self.rng.index(20)), true);
+                let at = self.now + self.rng.below(30_000_000);
+                self.schedule(at, Happening::Room(host));
+            }
             kind => {
                 let nth = self.rng.index(h.conns.len().max(1));
                 let Some((&conn, &(link, end))) = h.conns.iter().nth(nth) else { return };
@@ -674,8 +692,8 @@ impl World {
                     return;
                 }
                 match kind {
-                    2 => self.links[link].dark = true,
-                    3..=6 => self.cut(link, None),
+                    3 => self.links[link].dark = true,
+                    4..=7 => self.cut(link, None),
                     _ => self.cut(link, Some("connection reset by peer")),
                 }
                 let _ = conn;

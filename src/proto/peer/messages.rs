@@ -114,7 +114,7 @@ impl Peer {
         let mut wanted = Vec::new();
         let asked = self.with_peering(id, |peering, swarm, outgoing, remote| {
             let open = !peering.peer_choking && peering.am_interested;
-            if !open || swarm.stage != Stage::Downloading {
+            if !open || swarm.stage != Stage::Downloading || swarm.stalled.is_some() {
                 return false;
             }
             let owed = peering.owed();
@@ -192,7 +192,8 @@ impl Peer {
             } else {
                 peering.cancelled = peering.cancelled.saturating_sub(1);
             }
-            let wanted = (asked.is_some() || late.is_some()) && swarm.picker.wants(block);
+            let ours = asked.is_some() || late.is_some();
+            let wanted = ours && swarm.stalled.is_none() && swarm.picker.wants(block);
             if !wanted {
                 log::debug!("<- {remote} {span}: not wanted");
                 swarm.wasted += u64::from(span.length);
@@ -434,7 +435,8 @@ impl Peer {
             if lacking {
                 swarm.searching_since = None;
             }
-            let wants = swarm.stage == Stage::Downloading && (untold || lacking);
+            let takes = swarm.stage == Stage::Downloading && swarm.stalled.is_none();
+            let wants = takes && (untold || lacking);
             let changed = wants != peering.am_interested;
             peering.am_interested = wants;
             changed.then_some(wants)

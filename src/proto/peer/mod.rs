@@ -21,6 +21,7 @@ mod pause;
 mod push;
 mod receive;
 pub mod search;
+pub mod stall;
 mod suggest;
 pub mod swarms;
 #[cfg(test)]
@@ -213,8 +214,8 @@ impl Peer {
         let fetch = self.fetch_timeout();
         let news = self.swarms.values().filter_map(|swarm| swarm.bulletin.due()).min();
         let (lsd, tracker) = (self.lsd_timeout(), self.tracker.poll_timeout());
-        let turn = self.turns.poll_timeout();
-        [tick, swarms, named, fetch, news, lsd, self.dht_timeout(), tracker, turn]
+        let (turn, stall) = (self.turns.poll_timeout(), self.stall_timeout());
+        [tick, swarms, named, fetch, news, lsd, self.dht_timeout(), tracker, turn, stall]
             .into_iter()
             .flatten()
             .min()

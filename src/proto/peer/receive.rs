@@ -273,12 +273,13 @@ impl Peer {
         let mut placed = core::mem::take(&mut self.placed);
         placed.clear();
         let outcome = self.read_items(now, id, Received::new(bytes, at, &mut placed));
-        let written = store.write_placed(swarm, bytes, &placed);
+        if let Err(error) = store.write_placed(swarm, bytes, &placed) {
+            self.write_failed(now, swarm, &placed, &error);
+        }
         self.placed = placed;
-        match (written, outcome) {
-            (Err(error), _) => self.handle_store_error(now, swarm, &error),
-            (Ok(()), Err(why)) => self.close(now, id, why),
-            (Ok(()), Ok(())) => self.settle(now, id),
+        match outcome {
+            Err(why) => self.close(now, id, why),
+            Ok(()) => self.settle(now, id),
         }
     }
 

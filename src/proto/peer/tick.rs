@@ -27,6 +27,7 @@ impl Peer {
             self.next_tick = now + TICK;
             self.tick(now);
         }
+        self.try_stalled(now);
         self.resolve_named(now);
         self.lsd_due(now);
         self.dht_due(now);

@@ -301,7 +301,8 @@ impl Reactor {
     /// Whether all content is complete, in place, flushed and announced.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        let at_rest = |c: &Content| c.place == Place::Final && !c.flushing && !c.dirty;
+        let saved = |c: &Content| !c.flushing && (!c.dirty || c.flush_failed);
+        let at_rest = |c: &Content| c.place == Place::Final && saved(c);
         self.peer.is_complete()
             && self.scan_at.is_none()
             && self.contents.values().all(at_rest)
@@ -415,6 +416,7 @@ impl Reactor {
                 Action::Resolve(host, asker) => self.resolve(now, host, asker),
                 Action::Send(id) => self.want_send(id),
                 Action::SendDatagram { via, to, bytes } => self.datagrams.send(via, to, &bytes),
+                Action::TryWrite(swarm, block) => self.try_write(now, swarm, block),
                 Action::Verify(swarm, piece) => self.verify(swarm, piece),
             }
         }
@@ -428,11 +430,7 @@ impl Reactor {
             self.drain();
         }
         while let Some(flushed) = self.flusher.poll() {
-            let Some(content) = self.contents.get_mut(&flushed.swarm) else { continue };
-            content.flushing = false;
-            if let Some(error) = flushed.error {
-                log::warn!("{}: cannot save its progress: {error}", content.metainfo.name);
-            }
+            self.flushed(&flushed);
         }
     }
 }

@@ -3,11 +3,12 @@
 
 use super::magnets::{is_magnet_file, torrent_of};
 use super::{Reactor, FLUSH_PAUSE, SCAN_PAUSE, SETTLE_PAUSE};
-use crate::reactor::contents::{Content, FlushJob, Place};
+use crate::proto::store::Store;
+use crate::reactor::contents::{Content, FlushJob, Flushed, Place};
 use crate::reactor::folders;
 use crate::reactor::hash::Kind;
 use crate::reactor::watch::Change;
-use crate::units::geometry::PieceIndex;
+use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::SwarmId;
 use crate::units::limits::HASH_SLICE_BYTES;
 use crate::units::time::Instant;
@@ -68,6 +69,15 @@ impl Reactor {
         if let Some(content) = self.contents.get(&swarm) {
             self.hashes.push(self.clock.now(), content.job(swarm, piece, Kind::Verify));
         }
+    }
+
+    /// Does the disk take this block again?
+    pub(super) fn try_write(&mut self, now: Instant, swarm: SwarmId, block: Block) {
+        let Some(content) = self.contents.get(&swarm) else { return };
+        let offset = content.metainfo.geometry.block_offset(block);
+        let zeros = vec![0; block.length as usize];
+        let outcome = self.storage.write(swarm, offset, &zeros);
+        self.peer.handle_tried(now, swarm, outcome);
     }
 
     /// Hashes for one slice of time.
@@ -166,6 +176,21 @@ impl Reactor {
                 content.flushing = false;
                 content.dirty = true;
             }
+        }
+    }
+
+    /// A flush has ended. After a failure the record on the disk is still the one before, and the
+    /// next flush takes the same files again.
+    pub(super) fn flushed(&mut self, flushed: &Flushed) {
+        let now = self.clock.now();
+        let Some(content) = self.contents.get_mut(&flushed.swarm) else { return };
+        content.flushing = false;
+        content.flush_failed = flushed.error.is_some();
+        let Some(error) = &flushed.error else { return content.flush_told.clear() };
+        content.dirty = true;
+        self.storage.take_back(flushed.swarm, &flushed.files);
+        if let Some(line) = content.flush_told.say(now, error) {
+            log::warn!("{}: cannot save its progress: {line}", content.metainfo.name);
         }
     }
 

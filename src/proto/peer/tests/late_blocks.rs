@@ -143,7 +143,7 @@ fn swarm_removed_failed_or_paused_meanwhile() {
     for cut in CUTS {
         let (mut bench, slow, ..) = half_sent(cut);
         let (now, swarm) = (bench.now, bench.swarm);
-        bench.peer.handle_store_error(now, swarm, &StoreError("disk full".into()));
+        bench.peer.handle_store_error(now, swarm, &StoreError::new("disk full"));
         bench.drain();
         assert_eq!(bench.peer.receive_room(slow), 0, "cut {cut}");
         assert!(bench.peer.swarm(swarm).unwrap().members.is_empty());
@@ -178,7 +178,7 @@ fn a_handshake_that_ends_after_the_torrent_failed_joins_nothing() {
     let id = bench.peer.handle_accepted(bench.now, addr(1), local).unwrap();
     let bytes = Handshake::ours(HASH, PeerId([1; 20])).to_bytes();
     bench.receive(id, &bytes[..60]);
-    bench.peer.handle_store_error(bench.now, bench.swarm, &StoreError("disk full".into()));
+    bench.peer.handle_store_error(bench.now, bench.swarm, &StoreError::new("disk full"));
     bench.receive(id, &bytes[60..]);
     assert!(bench.peer.swarm(bench.swarm).unwrap().members.is_empty());
 }

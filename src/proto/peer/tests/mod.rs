@@ -1,6 +1,7 @@
 //! The whole core driven by hand: remote ends as bytes, content as a vector, time as a number.
 
 mod announces;
+mod full_disk;
 mod late_blocks;
 mod nodes;
 
@@ -26,6 +27,8 @@ pub(super) const HASH: InfoHash = InfoHash([7; 20]);
 pub(super) struct Memory {
     pub(super) bytes: Vec<u8>,
     pub(super) read_only: bool,
+    /// Writes that still fit, if it fills up.
+    pub(super) room: Option<usize>,
     /// Where was written, since the last look.
     pub(super) written: Vec<(u64, u64)>,
 }
@@ -38,6 +41,11 @@ impl Store for Memory {
 
     fn write(&mut self, _: SwarmId, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
         assert!(!self.read_only, "finished content is written");
+        match &mut self.room {
+            Some(0) => return Err(StoreError::new("the disk is full").that_passes()),
+            Some(room) => *room -= 1,
+            None => {}
+        }
         self.written.push((offset, offset + bytes.len() as u64));
         self.bytes[offset as usize..][..bytes.len()].copy_from_slice(bytes);
         Ok(())
@@ -58,6 +66,8 @@ pub(super) struct Bench {
     /// What was sent on each connection that is open, the handshake included.
     pub(super) sent: BTreeMap<ConnId, Vec<u8>>,
     pub(super) finished: bool,
+    /// The block that the disk is tried with.
+    pub(super) tries: Option<Block>,
 }
 
 pub(super) fn addr(n: u8) -> SocketAddr {
@@ -119,6 +129,7 @@ impl Bench {
             verify: Vec::new(),
             sent: BTreeMap::new(),
             finished: false,
+            tries: None,
         };
         bench.drain();
         bench
@@ -204,6 +215,7 @@ impl Bench {
                     self.store.read_only = true;
                 }
                 Action::Send(id) => self.send(id),
+                Action::TryWrite(_, block) => self.tries = Some(block),
                 Action::Verify(_, piece) => self.verify.push(piece),
                 _ => {}
             }

@@ -72,6 +72,8 @@ pub(super) enum Stage {
     Complete,
     /// The disk failed.
     Failed,
+    /// Its torrent was removed: only trackers are still to hear of it, until then.
+    Left(Instant),
 }
 
 /// A swarm we are in.
@@ -153,6 +155,11 @@ impl Swarm {
     #[must_use]
     pub const fn geometry(&self) -> &Geometry {
         &self.torrent.geometry
+    }
+
+    /// Whether its torrent is still here.
+    pub(super) const fn is_here(&self) -> bool {
+        !matches!(self.stage, Stage::Left(_))
     }
 
     /// Verified bytes.

@@ -116,6 +116,8 @@ pub const SNUBBED_AFTER: Duration = Duration::from_secs(60);
 pub const CHOKE_ROUND: Duration = Duration::from_secs(10);
 /// Rounds for which one optimistic unchoke lasts (BEP 3: 30 seconds).
 pub const OPTIMISTIC_ROUNDS: u32 = 3;
+/// A tracker must have been told by then that we have left a swarm.
+pub const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks whether a disk that was full takes data again.
 pub const DISK_AGAIN: Duration = Duration::from_secs(10);
 /// Addresses remembered for one swarm.

@@ -318,3 +318,20 @@ fn who_is_complete_at_start_never_says_completed() {
     assert!(stopped.contains("event=stopped"), "{stopped}");
     assert_eq!(peer.wait_exit().code(), Some(0));
 }
+
+#[test]
+fn a_torrent_that_is_removed_says_stopped() {
+    let tracker = TcpListener::bind((address(), 0)).unwrap();
+    let url = format!("http://{}/announce", tracker.local_addr().unwrap());
+    let torrent = Torrent::announced("away.bin", 3 * PIECE, &url);
+    let host = Host::with_content(&torrent);
+    let mut peer = host.seed();
+    let empty = b"d8:intervali1800e5:peers0:e";
+    assert!(answer_once(&tracker, empty).contains("event=started"));
+    peer.wait_for("knows 0 peers");
+    std::fs::remove_file(host.torrents().join("away.bin.torrent")).unwrap();
+    let stopped = answer_once(&tracker, empty);
+    assert!(stopped.contains("event=stopped"), "{stopped}");
+    peer.wait_for("told: stopped");
+    assert_eq!(peer.stop(), Some(0));
+}

@@ -221,7 +221,7 @@ impl Peer {
             _ if swarm.paused => None,
             Stage::Downloading | Stage::Metadata => Some(false),
             Stage::Complete => Some(!self.config.seed_dials),
-            Stage::Checking | Stage::Failed => None,
+            Stage::Checking | Stage::Failed | Stage::Left(_) => None,
         }
     }
 

@@ -13,7 +13,7 @@ impl Peer {
     pub fn start_lsd(&mut self, now: Instant) {
         if self.lsd.is_none() {
             self.lsd = Some(Lsd::new(self.config.listen_port, &mut self.rng, now));
-            let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
+            let swarms: Vec<SwarmId> = self.by_hash.values().copied().collect();
             swarms.into_iter().for_each(|swarm| self.lsd_join(now, swarm));
         }
     }

@@ -12,6 +12,7 @@ mod dial;
 mod exchange;
 mod extensions;
 mod fetch;
+mod leaving;
 pub mod listing;
 mod local;
 mod messages;
@@ -215,10 +216,22 @@ impl Peer {
         let news = self.swarms.values().filter_map(|swarm| swarm.bulletin.due()).min();
         let (lsd, tracker) = (self.lsd_timeout(), self.tracker.poll_timeout());
         let (turn, stall) = (self.turns.poll_timeout(), self.stall_timeout());
-        [tick, swarms, named, fetch, news, lsd, self.dht_timeout(), tracker, turn, stall]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.leaving_timeout(),
+            tick,
+            swarms,
+            named,
+            fetch,
+            news,
+            lsd,
+            self.dht_timeout(),
+            tracker,
+            turn,
+            stall,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// A remote end has connected to our listening socket. `None`: there is no room for it.
@@ -342,7 +355,7 @@ impl Peer {
             wasted: swarm.wasted,
             peers: swarm.members.len(),
         };
-        self.swarms.values_mut().map(report).collect()
+        self.swarms.values_mut().filter(|swarm| swarm.is_here()).map(report).collect()
     }
 
     /// The swarm of this torrent.
@@ -360,8 +373,8 @@ impl Peer {
     /// Whether every swarm has every piece, and each tracker knows.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        !self.swarms.is_empty()
-            && self.swarms.values().all(|s| s.stage == super::swarm::Stage::Complete)
+        let mut here = self.swarms.values().filter(|swarm| swarm.is_here()).peekable();
+        here.peek().is_some() && here.all(|s| s.stage == super::swarm::Stage::Complete)
     }
 
     /// Whether nothing will become complete any more: some swarm has failed, the others have
@@ -369,7 +382,7 @@ impl Peer {
     #[must_use]
     pub fn has_only_failed_or_complete(&self) -> bool {
         use super::swarm::Stage::{Complete, Failed};
-        let mut stages = self.swarms.values().map(|s| s.stage);
+        let mut stages = self.swarms.values().filter(|s| s.is_here()).map(|s| s.stage);
         stages.clone().any(|stage| stage == Failed)
             && stages.all(|stage| matches!(stage, Complete | Failed))
     }

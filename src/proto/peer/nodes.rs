@@ -46,7 +46,7 @@ impl Peer {
             dht::Config { secret: hasher.finish(), port: self.config.listen_port, families };
         let dht = Dht::new(config, saved, now);
         self.nodes = Some(Nodes { dht, hosts: Vec::new() });
-        let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
+        let swarms: Vec<SwarmId> = self.by_hash.values().copied().collect();
         swarms.into_iter().for_each(|swarm| self.dht_join(now, swarm));
         self.drain_dht(now);
     }

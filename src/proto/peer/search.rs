@@ -26,7 +26,7 @@ impl Peer {
             Stage::Downloading => true,
             // Whoever is connected may bring the metadata yet.
             Stage::Metadata => swarm.members.is_empty(),
-            Stage::Checking | Stage::Complete | Stage::Failed => false,
+            Stage::Checking | Stage::Complete | Stage::Failed | Stage::Left(_) => false,
         };
         let since = swarm.searching_since.filter(|_| searches)?;
         let (hosts, away) = swarm.contacts.known_and_away();

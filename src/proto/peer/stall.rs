@@ -95,7 +95,7 @@ impl Peer {
         swarm.stalled = Some(Stall { block, again_at: Some(now + DISK_AGAIN) });
         let (name, seconds) = (&swarm.torrent.name, DISK_AGAIN.as_secs());
         if let Some(line) = swarm.disk_told.say(now, &error.to_string()) {
-            log::error!("{name}: {line}; the download waits and tries again every {seconds} s");
+            log::warn!("{name}: {line}; the download waits and tries again every {seconds} s");
         }
     }
 

@@ -51,6 +51,7 @@ impl Peer {
         if self.by_hash.contains_key(&torrent.info_hash) {
             return None;
         }
+        self.forget_leaving(torrent.info_hash);
         let id = SwarmId(self.next_swarm);
         self.next_swarm += 1;
         let announce = torrent.announce.as_deref();
@@ -103,23 +104,6 @@ impl Peer {
             self.handle_check_done(now, id);
         }
         Some(id)
-    }
-
-    /// Leaves a swarm: its torrent was removed.
-    pub fn remove_swarm(&mut self, now: Instant, id: SwarmId) {
-        self.lsd_leave(id);
-        self.dht_leave(id);
-        // First the swarm: then nobody's end asks others for blocks or counts as a loss.
-        let Some(swarm) = self.swarms.remove(&id) else { return };
-        self.by_hash.remove(&swarm.torrent.info_hash);
-        self.tracker.untrack(&swarm.torrent.info_hash);
-        for member in swarm.members {
-            self.close(now, member, Closed::Stopping);
-        }
-        let others: Vec<_> = self.connections.iter().map(|(_, c)| (c.id, c.swarm())).collect();
-        for (conn, _) in others.into_iter().filter(|(_, swarm)| *swarm == Some(id)) {
-            self.remove_quietly(conn);
-        }
     }
 
     /// A piece on disk was checked at the start: only good ones are told here.
@@ -291,6 +275,7 @@ impl Peer {
         let status = match swarm.stage {
             Stage::Checking => Status::Checking,
             Stage::Failed => Status::Failed,
+            Stage::Left(_) => return,
             Stage::Metadata => Status::Metadata,
             _ if swarm.paused => Status::Paused,
             Stage::Complete => Status::Seeder,

@@ -28,6 +28,7 @@ impl Peer {
             self.tick(now);
         }
         self.try_stalled(now);
+        self.end_leaving(now);
         self.resolve_named(now);
         self.lsd_due(now);
         self.dht_due(now);

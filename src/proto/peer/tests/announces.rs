@@ -157,3 +157,66 @@ fn a_tracker_or_host_that_is_away_may_come_back() {
     assert!(search.unanswered);
     assert!(search.asked.ends_with("0 of 1 hosts answered"), "{}", search.asked);
 }
+
+/// What the peer says to its HTTP tracker at 10.0.0.1 now, which answers; empty where it is silent.
+fn said_to_tracker(peer: &mut Peer, swarm: SwarmId, now: Instant) -> String {
+    peer.handle_timeout(now);
+    let Some(host) = resolves(peer) else { return String::new() };
+    resolved(peer, swarm, &host, "10.0.0.1");
+    let (conn, _) = dials(peer).unwrap();
+    peer.handle_connected(now, conn, "10.0.0.99:5001".parse().unwrap());
+    let mut plan = SendPlan::default();
+    assert!(peer.send_plan(conn, &mut plan));
+    let said = String::from_utf8(plan.bytes.clone()).unwrap();
+    peer.handle_sent(now, conn, plan.bytes.len());
+    let body = "d8:intervali1800e5:peers0:e";
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    peer.handle_received(now, conn, answer.as_bytes(), &mut Memory::default());
+    said
+}
+
+fn started(info_hash_is_back: bool) -> (Peer, SwarmId, Instant) {
+    let now = Instant::from_micros(1_000_000);
+    let (mut peer, swarm, host) = announcing("http://10.0.0.1:6969/announce");
+    let failed = Err("no such host name".to_owned());
+    peer.handle_resolved(now, &host, &Asker::Announcer(swarm), failed);
+    let now = now + Duration::from_secs(5);
+    assert!(said_to_tracker(&mut peer, swarm, now).contains("event=started"));
+    peer.remove_swarm(now, swarm);
+    assert_eq!(peer.report(now).len(), 0);
+    if info_hash_is_back {
+        let torrent = torrent(Geometry::new(100, 16384).unwrap());
+        peer.add_swarm(now, torrent, start(Bitfield::new(1))).unwrap();
+    }
+    (peer, swarm, now)
+}
+
+#[test]
+fn who_removes_a_torrent_says_stopped() {
+    let (mut peer, swarm, now) = started(false);
+    // The question for the tracker's address was the removal's last act.
+    let host = HostPort::parse("10.0.0.1:6969", 80).unwrap();
+    assert_eq!(resolves(&mut peer), Some(host.clone()));
+    resolved(&mut peer, swarm, &host, "10.0.0.1");
+    let (conn, _) = dials(&mut peer).unwrap();
+    peer.handle_connected(now, conn, "10.0.0.99:5001".parse().unwrap());
+    let mut plan = SendPlan::default();
+    assert!(peer.send_plan(conn, &mut plan));
+    assert!(String::from_utf8_lossy(&plan.bytes).contains("event=stopped"));
+    peer.handle_closed(now, conn, None);
+    // It is gone in the end, whether the tracker answers or not.
+    for second in 0..40 {
+        peer.handle_timeout(now + Duration::from_secs(second));
+    }
+    assert!(peer.swarm(swarm).is_none());
+}
+
+#[test]
+fn a_torrent_that_is_back_at_once_is_not_stopped() {
+    let (mut peer, swarm, now) = started(true);
+    assert!(peer.swarm(swarm).is_none());
+    let host = resolves(&mut peer).unwrap();
+    resolved(&mut peer, swarm, &host, "10.0.0.1");
+    peer.handle_timeout(now + Duration::from_secs(1));
+    assert_eq!(dials(&mut peer), None);
+}

@@ -231,6 +231,9 @@ impl Session {
             }
         }
         self.show_stats();
+        while let Some(event) = self.reactor.poll_event() {
+            self.stream.tell(&mut self.reactor, &event);
+        }
         let reports = self.reports();
         self.stream.show(&reports);
         let complete = reports.iter().all(|report| {

@@ -1,6 +1,6 @@
 //! What happens as JSON on stdout, one object a line, for programs (`--json`).
 
-use crate::proto::output::Event;
+use crate::proto::output::{Event, Met};
 use crate::proto::swarm::Report;
 use crate::reactor::engine::Reactor;
 use crate::units::id::SwarmId;
@@ -65,6 +65,12 @@ impl Stream {
                 line["error"] = json!(why);
                 line
             }),
+            Event::Connected(met) => Some(peer("connected", met)),
+            Event::Lost(met, why) => {
+                let mut line = peer("lost", met);
+                line["reason"] = json!(why.to_string());
+                Some(line)
+            }
             Event::StatusChanged(id, _) => of(id).map(|r| status(&r)),
             _ => None,
         };
@@ -84,6 +90,16 @@ impl Stream {
 
 fn named(event: &str, report: &Report) -> Value {
     json!({ "event": event, "name": report.name, "info_hash": report.info_hash.to_string() })
+}
+
+fn peer(event: &str, met: &Met) -> Value {
+    json!({
+        "event": event,
+        "name": met.name,
+        "info_hash": met.info_hash.to_string(),
+        "address": met.remote.to_string(),
+        "direction": if met.dialed { "out" } else { "in" },
+    })
 }
 
 fn started(report: &Report) -> Value {
@@ -111,6 +127,22 @@ mod tests {
     use super::*;
     use crate::proto::output::Status;
     use crate::units::id::InfoHash;
+
+    #[test]
+    fn a_peer_comes_in_one_object() {
+        let met = Met {
+            info_hash: InfoHash([1; 20]),
+            name: "a".into(),
+            remote: "[::1]:5001".parse().expect("an address"),
+            dialed: true,
+        };
+        let expected = format!(
+            "{{\"event\":\"lost\",\"name\":\"a\",\"info_hash\":\"{}\",\
+             \"address\":\"[::1]:5001\",\"direction\":\"out\"}}",
+            "01".repeat(20)
+        );
+        assert_eq!(peer("lost", &met).to_string(), expected);
+    }
 
     #[test]
     fn a_status_line_is_one_object() {

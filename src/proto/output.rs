@@ -1,5 +1,6 @@
 //! What the core wants done, and what it tells people and tests.
 
+use super::closed::Closed;
 use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::{ConnId, InfoHash, SwarmId};
 use crate::wire::address::{Host, HostPort};
@@ -89,18 +90,35 @@ pub enum Event {
     Asked(Asked),
     /// A swarm's last piece was verified.
     Completed(SwarmId),
+    /// Handshakes are exchanged with a peer.
+    Connected(Met),
     /// A swarm's content cannot be read or written; the swarm has stopped.
     Failed(SwarmId, String),
     /// What a `Peer::fetch` has brought, or why nothing.
     Fetched(FetchId, Result<Response, String>),
     /// A host on the local network runs this program and listens there.
     HostSeen(SocketAddr),
+    /// The connection to a peer has ended, and why.
+    Lost(Met, Closed),
     /// The peer that listens there has dialed us for a torrent that is not here.
     Offered(InfoHash, SocketAddr),
     /// A swarm's status has changed.
     StatusChanged(SwarmId, Status),
     /// A piece is verified.
     Verified(SwarmId, PieceIndex),
+}
+
+/// A peer that is or was connected. Its torrent may be gone already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// The torrent.
+    pub info_hash: InfoHash,
+    /// The torrent's name, safe to print.
+    pub name: String,
+    /// The other end of the connection.
+    pub remote: SocketAddr,
+    /// We dialed.
+    pub dialed: bool,
 }
 
 /// The name of one `Peer::fetch`.

@@ -21,6 +21,9 @@ const DEPTH_MS: u64 = 300;
 /// Requests a remote end takes if it does not say (BEP 10 `reqq`).
 const REQQ_UNSAID: usize = 250;
 
+/// Dropped requests whose blocks we still take.
+const LATE_MAX: usize = REQUESTS_OUT_MAX;
+
 /// The state of a connection after both handshakes.
 #[derive(Debug)]
 pub struct Peering {
@@ -155,6 +158,15 @@ impl Peering {
     #[must_use]
     pub fn owed(&self) -> usize {
         self.requests.len() + usize::from(self.incoming.filling().is_some())
+    }
+
+    /// A request was dropped whose block may still come.
+    pub fn drop_late(&mut self, block: Block) {
+        if self.late.len() >= LATE_MAX {
+            // What has not come for longest is the least likely to come.
+            self.late.remove(0);
+        }
+        self.late.push(block);
     }
 
     /// Keeps as many requests open as fill 0.3 seconds at the rate of late: enough for a round

@@ -4,7 +4,7 @@ use super::Peer;
 use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
 use crate::proto::contacts::Ending;
-use crate::proto::output::Action;
+use crate::proto::output::{Action, Event, Met};
 use crate::proto::peering::Peering;
 use crate::proto::swarm::Stage;
 use crate::proto::tracker::End;
@@ -57,6 +57,7 @@ impl Peer {
         let ending = ending_of(&why, &phase);
         match phase {
             Ok(Phase::Peering(mut peering)) => {
+                self.tell_lost(&peering, (conn.remote, conn.dialed), &why);
                 let from = (conn.remote, listened_at);
                 self.leave(now, id, from, &mut peering, &why);
             }
@@ -122,6 +123,15 @@ impl Peer {
                     swarm.contacts.release(addr, ending, now);
                 }
             }
+        }
+    }
+
+    fn tell_lost(&mut self, peering: &Peering, from: (SocketAddr, bool), why: &Closed) {
+        if let Some(swarm) = self.swarms.get(&peering.swarm) {
+            let (remote, dialed) = from;
+            let (info_hash, name) = (swarm.torrent.info_hash, swarm.torrent.name.clone());
+            let met = Met { info_hash, name, remote, dialed };
+            self.events.push_back(Event::Lost(met, why.clone()));
         }
     }
 

@@ -4,6 +4,7 @@ use super::Peer;
 use crate::proto::closed::{Closed, Misbehaved};
 use crate::proto::pex::Exchange;
 use crate::proto::swarm::{Stage, Swarm};
+use crate::units::geometry::Block;
 use crate::units::id::ConnId;
 use crate::units::limits::REQUESTS_IN_MAX;
 use crate::units::time::Instant;
@@ -11,6 +12,7 @@ use crate::wire::extended::{self, Extension, Ids};
 use crate::wire::message::Message;
 use core::fmt;
 use core::net::SocketAddr;
+use std::collections::VecDeque;
 
 impl Peer {
     /// Says the extension handshake, the first or a later one. Always whole: some clients take a
@@ -142,9 +144,10 @@ impl Peer {
                 // What was asked of it cannot come; whoever has it is asked.
                 let asked = peering.requests.iter().filter(|block| block.piece == piece);
                 asked.for_each(|&block| swarm.picker.give_back(block));
-                peering.late.extend(peering.requests.iter().filter(|b| b.piece == piece));
-                peering.late.truncate(crate::units::limits::REQUESTS_OUT_MAX);
-                peering.requests.retain(|block| block.piece != piece);
+                let (gone, rest) = peering.requests.drain(..).partition(|b| b.piece == piece);
+                peering.requests = rest;
+                let gone: VecDeque<Block> = gone;
+                gone.into_iter().for_each(|block| peering.drop_late(block));
             }
             Ok(swarm.id)
         });

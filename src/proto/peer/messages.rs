@@ -19,8 +19,6 @@ use core::net::SocketAddr;
 
 /// Requests outside the torrent before we hang up.
 const BAD_REQUESTS_MAX: u32 = 10;
-/// Dropped requests whose blocks we still take.
-const LATE_MAX: usize = 512;
 
 impl Peer {
     /// A connection in the wire protocol, its conversation and its swarm, all at once.
@@ -67,6 +65,10 @@ impl Peer {
         match *message {
             Message::Choke => self.choked(now, id),
             Message::Unchoke => {
+                if peering.peer_choking && !peering.fast {
+                    // What it had sent before its choke has come by now.
+                    peering.late.clear();
+                }
                 peering.peer_choking = false;
                 peering.last_block = now;
             }
@@ -256,11 +258,9 @@ impl Peer {
             // BEP 6: each request will be rejected or answered. Without it they are dropped, but
             // a block that is under way already is still welcome.
             if !peering.fast {
-                for block in peering.requests.drain(..) {
+                while let Some(block) = peering.requests.pop_front() {
                     swarm.picker.give_back(block);
-                    if peering.late.len() < LATE_MAX {
-                        peering.late.push(block);
-                    }
+                    peering.drop_late(block);
                 }
             }
             swarm.id

@@ -4,7 +4,7 @@ use super::Peer;
 use crate::proto::closed::Closed;
 use crate::proto::connection::{dialed_by_smaller, Phase};
 use crate::proto::incoming::{Item, Received};
-use crate::proto::output::Event;
+use crate::proto::output::{Event, Met};
 use crate::proto::peering::Peering;
 use crate::proto::store::{Store, StoreError};
 use crate::proto::swarm::Stage;
@@ -196,6 +196,9 @@ impl Peer {
             conn.phase = Ok(Phase::Peering(Box::new(peering)));
         }
         if let Some(of) = self.swarms.get_mut(&swarm) {
+            let met =
+                Met { info_hash: theirs.info_hash, name: of.torrent.name.clone(), remote, dialed };
+            self.events.push_back(Event::Connected(met));
             of.members.push(id);
             if let Some(addr) = contact {
                 of.contacts.proved(addr);

@@ -96,11 +96,10 @@ impl Peer {
             peering.snubbed = true;
             peering.depth = 1;
             peering.last_block = now;
-            for block in peering.requests.drain(..) {
+            while let Some(block) = peering.requests.pop_front() {
                 swarm.picker.give_back(block);
-                peering.late.push(block);
+                peering.drop_late(block);
             }
-            peering.late.truncate(crate::units::limits::REQUESTS_OUT_MAX);
             Some(swarm.id)
         });
         if let Some(Some(swarm)) = snubbed {

@@ -310,3 +310,19 @@ fn assert_counts(bench: &Bench, seed: u64) {
 fn any_course_keeps_one_writer_and_the_counts() {
     (0..60).for_each(any_course);
 }
+
+#[test]
+fn chokes_without_end_keep_no_more_than_is_under_way() {
+    let mut bench = Bench::new(200 * u64::from(BLOCK), 2 * BLOCK);
+    let all: Vec<u32> = (0..100).collect();
+    let peer = bench.serves(1, &all);
+    let late = |bench: &mut Bench| bench.peer.with_peering(peer, |p, _, _, _| p.late.len());
+
+    for _ in 0..20 {
+        bench.receive(peer, &bytes_of(&Message::Choke));
+        let dropped = late(&mut bench).unwrap();
+        assert!((1..=64).contains(&dropped), "{dropped}");
+        bench.receive(peer, &bytes_of(&Message::Unchoke));
+        assert_eq!(late(&mut bench), Some(0), "what came before the choke has come");
+    }
+}

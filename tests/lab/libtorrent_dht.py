@@ -18,7 +18,8 @@ session = libtorrent.session({
     "enable_natpmp": False, "enable_outgoing_utp": False, "enable_incoming_utp": False,
     "in_enc_policy": 2, "out_enc_policy": 2, "dht_bootstrap_nodes": "" if router == "-" else router,
     "dht_restrict_routing_ips": False, "dht_restrict_search_ips": False,
-    "dht_announce_interval": 30,
+    # A torrent added before the DHT is ready is searched only this much later (seconds).
+    "dht_announce_interval": 5,
     "alert_mask": libtorrent.alert.category_t.all_categories}, 0)  # 0: no plugins, so no PEX
 session.add_extension("ut_metadata")
 if router != "-":

@@ -380,6 +380,10 @@ impl Dht {
         let Some(lookup) = self.lookups.get_mut(&number) else { return };
         let Purpose::Peers(info_hash) = lookup.purpose else { return };
         let places = lookup.take_places();
+        let v6 = usize::from(lookup.v6);
+        if let Some(search) = self.searches.get_mut(&info_hash).filter(|_| !places.is_empty()) {
+            search.stored_here[v6] = lookup.is_among_nearest(self.overlays[v6].table.own());
+        }
         let port = self.config.port;
         let mut announced = 0;
         for place in places {

@@ -119,6 +119,10 @@ fn the_announce_is_there_at_once_though_a_node_is_gone() {
     net.nodes[0].1.track(net.now, HASH);
     net.settle();
     assert_eq!(net.nodes[1].1.peers.get(net.now, HASH, false, 0), [addr(1)]);
+    let get = query(7, Query::GetPeers { info_hash: HASH, want: Default::default() });
+    let answers = ask(&mut net, addr(7), &get);
+    assert!(matches!(Message::parse(&answers[0]).unwrap().body,
+        Body::Response(response) if response.values == [addr(1)]));
     // Fewer than eight nodes know it: it looks again soon, though it has found somebody.
     net.nodes[1].1.track(net.now, HASH);
     net.run(Duration::from_secs(25));

@@ -6,6 +6,7 @@ use crate::units::limits::{
     REDIAL_OTHER_TRIES,
 };
 use crate::units::time::{Duration, Instant};
+use core::cmp::Reverse;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
@@ -23,6 +24,10 @@ struct Contact {
     conn: Option<ConnId>,
     /// Dials in a row that led to no handshake.
     failures: u32,
+    /// BEP 40.
+    priority: u32,
+    /// A connection has led there before.
+    tried: bool,
     next: Instant,
 }
 
@@ -48,25 +53,29 @@ pub struct Contacts {
 }
 
 impl Contacts {
-    /// Learns an address; true if it is new. `known`: the user named it.
-    pub fn add(&mut self, addr: SocketAddr, known: bool, now: Instant) -> bool {
+    /// Learns an address of this priority (BEP 40); true if it is new. `known`: the user named it.
+    pub fn add(&mut self, addr: SocketAddr, known: bool, priority: u32, now: Instant) -> bool {
         if let Some(contact) = self.map.get_mut(&addr) {
             contact.known |= known;
             return false;
         }
         let room = known || self.map.len() < CONTACTS_MAX;
         if room {
-            self.map.insert(addr, Contact { known, conn: None, failures: 0, next: now });
+            let (conn, failures, tried, next) = (None, 0, false, now);
+            self.map.insert(addr, Contact { known, conn, failures, priority, tried, next });
         }
         room
     }
 
-    /// An address to dial now, the longest due first. `known_only`: a seeder's rule.
+    /// An address to dial now: of those not dialed yet the one of highest priority, then the longest
+    /// due. `known_only`: a seeder's rule.
     #[must_use]
     pub fn due(&self, now: Instant, known_only: bool) -> Option<SocketAddr> {
         self.waiting(known_only)
             .filter(|(_, c)| c.next <= now)
-            .min_by_key(|(&addr, c)| (c.failures, c.next, addr))
+            .min_by_key(|(&addr, c)| {
+                (c.failures, c.tried.then_some(c.next), Reverse(c.priority), addr)
+            })
             .map(|(&addr, _)| addr)
     }
 
@@ -80,6 +89,7 @@ impl Contacts {
     pub fn engage(&mut self, addr: SocketAddr, conn: ConnId) {
         if let Some(contact) = self.map.get_mut(&addr) {
             contact.conn = Some(conn);
+            contact.tried = true;
         }
     }
 
@@ -242,7 +252,7 @@ mod tests {
     fn known_hosts_are_dialed_for_ever_within_the_cap() {
         let addr: SocketAddr = "10.0.0.1:5000".parse().unwrap();
         let mut contacts = Contacts::default();
-        assert!(contacts.add(addr, true, at(0)) && !contacts.add(addr, false, at(0)));
+        assert!(contacts.add(addr, true, 0, at(0)) && !contacts.add(addr, false, 0, at(0)));
         let mut now = 0;
         for pause in [1, 2, 4, 5, 5, 5, 5, 5, 5, 5] {
             assert_eq!(contacts.due(at(now), true), Some(addr));
@@ -256,19 +266,37 @@ mod tests {
     }
 
     #[test]
+    fn new_ones_by_priority_and_then_the_longest_due() {
+        let addr = |n: u8| SocketAddr::from(([10, 0, 0, n], 5000));
+        let conn = ConnId { slot: 0, generation: 0 };
+        let mut contacts = Contacts::default();
+        for (n, priority) in [(1, 5), (2, 9), (3, 7)] {
+            contacts.add(addr(n), false, priority, at(0));
+        }
+        let mut dialed = Vec::new();
+        for s in 0..6 {
+            let next = contacts.due(at(100 * s), false).unwrap();
+            contacts.engage(next, conn);
+            contacts.release(next, Ending::Useless, at(100 * s));
+            dialed.push(next);
+        }
+        assert_eq!(dialed, [2, 3, 1, 2, 3, 1].map(addr));
+    }
+
+    #[test]
     fn others_are_forgotten_and_ourselves_never_dialed() {
         let addr: SocketAddr = "10.0.0.1:5000".parse().unwrap();
         let mut contacts = Contacts::default();
-        contacts.add(addr, false, at(0));
+        contacts.add(addr, false, 0, at(0));
         assert_eq!(contacts.due(at(0), true), None);
         for _ in 0..=REDIAL_OTHER_TRIES {
             contacts.release(addr, Ending::Failed, at(0));
         }
         assert_eq!(contacts.next_due(false), None);
-        contacts.add(addr, false, at(0));
+        contacts.add(addr, false, 0, at(0));
         contacts.release(addr, Ending::Own, at(0));
         assert_eq!(contacts.next_due(false), None);
-        assert!(!contacts.add(addr, false, at(0)));
+        assert!(!contacts.add(addr, false, 0, at(0)));
     }
 
     #[test]

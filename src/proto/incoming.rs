@@ -63,6 +63,12 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Bytes of a message that is not whole yet.
+    #[must_use]
+    pub fn inbox_bytes(&self) -> usize {
+        self.inbox.capacity()
+    }
+
     /// The block under way, if it is one we want.
     #[must_use]
     pub fn filling(&self) -> Option<Block> {

@@ -19,6 +19,7 @@ pub mod peer;
 pub mod peering;
 pub mod pex;
 pub mod picker;
+pub mod priority;
 pub mod repeats;
 pub mod store;
 pub mod swarm;

@@ -142,6 +142,13 @@ impl Peering {
         End { ip, port: self.listen_port, peer_id: self.peer_id }
     }
 
+    /// Bytes kept of what it says to have, as long as the number of pieces is not known.
+    #[must_use]
+    pub fn early_bytes(&self) -> usize {
+        let said = self.early.as_ref().map_or(0, Early::bytes);
+        said + self.incoming.inbox_bytes()
+    }
+
     /// Whether it has everything, or will never download.
     #[must_use]
     pub fn is_seeder(&self) -> bool {

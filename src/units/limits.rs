@@ -15,6 +15,12 @@ pub const TORRENT_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// Bytes of the largest metadata fetched for a magnet link, so that its .torrent with trackers can
 /// be read again.
 pub const METADATA_BYTES_MAX: u32 = 9 * 1024 * 1024;
+/// Bytes of what all peers together say to have before the number of pieces is known: sixteen of
+/// the largest bitfields, or those of hundreds of peers of a usual torrent.
+pub const EARLY_BYTES_MAX: usize = 16 * (PIECES_MAX as usize / 8);
+/// Connections accepted beyond those of peers that the user allows: to ask our tracker, to give us
+/// a torrent, or to take the place of a peer of lower priority.
+pub const INBOUND_SPARE: usize = 8;
 /// Bytes of the largest message that is not a block or a bitfield: extension handshakes.
 pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024;
 /// Requests of one remote end that we keep queued (the `reqq` of BEP 10).

@@ -1,4 +1,4 @@
-//! SHA-1 (FIPS 180-4), the one hash of BEP 3.
+//! SHA-1 (FIPS 180-4), the one hash of BEP 3, and the checksum of BEP 40 and 42.
 
 use sha1::{Digest, Sha1};
 
@@ -6,6 +6,19 @@ use sha1::{Digest, Sha1};
 #[must_use]
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     Sha1::digest(bytes).into()
+}
+
+/// CRC-32C (RFC 3720, appendix B.4), bit by bit: 32 bytes at most come here.
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for &byte in bytes {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
+        }
+    }
+    !crc
 }
 
 /// SHA-1 of bytes that come in parts.
@@ -28,6 +41,11 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn crc_of_nine_digits() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
 
     #[test]
     fn official_vector_whole_and_in_parts() {

@@ -2,6 +2,7 @@
 
 use crate::units::id::NodeId;
 use crate::wire::address::is_lan;
+use crate::wire::digest::crc32c;
 use core::net::IpAddr;
 
 /// Voters that are remembered.
@@ -39,18 +40,6 @@ fn prefix(ip: IpAddr, last: u8) -> [u8; 3] {
     bytes[0] |= (last & 7) << 5;
     let [a, b, c, _] = crc32c(&bytes).to_be_bytes();
     [a, b, c]
-}
-
-/// CRC-32C (RFC 3720, appendix B.4), bit by bit: eight bytes at most come here.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for &byte in bytes {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0x82f6_3b78 * (crc & 1));
-        }
-    }
-    !crc
 }
 
 /// What others say our address is. One vote an address, the newest count.
@@ -109,11 +98,6 @@ mod tests {
         let v6 = "2001:db8:1:2:3::4".parse().unwrap();
         assert!(is_verified(id_for(v6, [7; 20]), v6));
         assert!(!is_verified(NodeId([7; 20]), v6));
-    }
-
-    #[test]
-    fn crc_of_nine_digits() {
-        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 
     #[test]

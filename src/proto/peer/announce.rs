@@ -260,16 +260,21 @@ impl Peer {
         if self.connections.iter().any(|(_, conn)| announcing(conn)) {
             return false;
         }
-        let mut least: Option<(u64, ConnId)> = None;
+        let mut used = Vec::new();
         for (_, conn) in &mut self.connections {
             let id = conn.id;
             if let (Some(_), Some(peering)) = (conn.lease, conn.peering_mut()) {
                 let use_now = peering.down.get(now) + peering.up.get(now);
-                if now - peering.since > super::TICK && least.is_none_or(|(l, _)| use_now < l) {
-                    least = Some((use_now, id));
+                if now - peering.since > super::TICK {
+                    used.push((use_now, id));
                 }
             }
         }
+        let priority = |id: ConnId| {
+            let conn = self.connections.get(id.slot as usize);
+            conn.map_or(0, |conn| self.priority_of_connection(conn))
+        };
+        let least = used.into_iter().min_by_key(|&(use_now, id)| (use_now, priority(id), id));
         let Some((_, id)) = least else { return false };
         self.close(now, id, Closed::MakeRoom);
         self.ports.has_free()

@@ -5,6 +5,7 @@ use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
 use crate::proto::contacts::Ending;
 use crate::proto::output::{Action, Asker, TlsDial};
+use crate::proto::priority::{nearest, priority};
 use crate::proto::swarm::{Stage, Swarm};
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{ANNOUNCE_WITHIN, DIAL_WITHIN, HANDSHAKE_WITHIN, LAN_DIAL_WITHIN};
@@ -165,7 +166,11 @@ impl Peer {
         let others = addrs.into_iter().filter(|&addr| {
             is_dialable(addr) && !(addr.port() == port && own.contains(&addr.ip()))
         });
-        others.filter(|&addr| swarm.contacts.add(addr, known, now)).count()
+        let priority_of = |addr: SocketAddr| {
+            let ours = nearest(own, addr.ip());
+            ours.map_or(0, |ip| priority(SocketAddr::new(ip, port), addr))
+        };
+        others.filter(|&addr| swarm.contacts.add(addr, known, priority_of(addr), now)).count()
     }
 
     pub(super) fn resolve_named(&mut self, now: Instant) {

@@ -329,6 +329,14 @@ impl Peer {
 }
 
 impl Early {
+    /// Bytes of memory it takes.
+    pub(in crate::proto) fn bytes(&self) -> usize {
+        match self {
+            Self::All => 0,
+            Self::Bits { bytes, .. } => bytes.capacity(),
+        }
+    }
+
     /// What it comes to, now that the number of pieces is known.
     fn into_pieces(self, count: u32) -> Result<Bitfield, Misbehaved> {
         match self {

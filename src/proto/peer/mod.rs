@@ -21,6 +21,7 @@ mod nodes;
 mod pause;
 mod push;
 mod receive;
+mod room;
 pub mod search;
 pub mod stall;
 mod suggest;
@@ -39,7 +40,7 @@ use super::swarm::{Report, Swarm};
 use super::tracker::Tracker;
 use super::turns::Turns;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
-use crate::units::limits::HANDSHAKE_WITHIN;
+use crate::units::limits::{HANDSHAKE_WITHIN, INBOUND_SPARE};
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::HostPort;
@@ -241,7 +242,7 @@ impl Peer {
         remote: SocketAddr,
         local: SocketAddr,
     ) -> Option<ConnId> {
-        if self.stopping || self.inbound >= self.config.max_inbound {
+        if self.stopping || self.inbound >= self.config.max_inbound + INBOUND_SPARE {
             log::warn!("{} refused: {} connections already", remote.ip(), self.inbound);
             return None;
         }

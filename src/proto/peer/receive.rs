@@ -190,6 +190,8 @@ impl Peer {
                 return Err(Closed::Duplicate);
             }
             self.close(now, twin, Closed::Duplicate);
+        } else if !dialed {
+            self.find_room(now, id, swarm)?;
         }
         let peering = Peering::new(swarm, theirs.peer_id, theirs.fast(), theirs.extended(), now);
         if let Some(conn) = self.connection(id) {
@@ -283,6 +285,9 @@ impl Peer {
         match outcome {
             Err(why) => self.close(now, id, why),
             Ok(()) => self.settle(now, id),
+        }
+        if self.swarms.get(&swarm).is_some_and(|swarm| swarm.stage == Stage::Metadata) {
+            self.bound_early(now);
         }
     }
 

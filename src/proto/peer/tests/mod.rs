@@ -4,6 +4,7 @@ mod announces;
 mod full_disk;
 mod late_blocks;
 mod nodes;
+mod room;
 
 use super::{Config, Peer};
 use crate::proto::outgoing::{span_of, Segment as Piece, SendPlan};

@@ -16,6 +16,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// What the other host leaves unanswered so long ends the connection: probes and data alike. Long
 /// enough for a slow reader to make room again.
 const UNANSWERED_MAX: Duration = Duration::from_secs(20);
+/// Bytes that the system takes beyond what is on its way. What is decided afterwards, such as a
+/// `have`, a `choke` or who comes and goes, must not wait behind seconds of blocks on a slow line.
+const UNSENT_BYTES: u32 = 64 * 1024;
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
@@ -107,7 +110,8 @@ pub fn prepare(stream: &TcpStream) {
     let prepared = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_keepalive(&probes))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(UNANSWERED_MAX)));
+        .and_then(|()| socket.set_tcp_user_timeout(Some(UNANSWERED_MAX)))
+        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_BYTES));
     if let Err(error) = prepared {
         log::debug!("socket options: {error}");
     }

@@ -473,10 +473,17 @@ impl Announcer {
             return Progress::Done(answer.peers);
         };
         let is_host = self.is_host((tier, index));
-        // BEP 12: who answers moves to the front of its tier.
-        self.tiers[tier][..=index].rotate_right(1);
-        self.answered = Some((tier, 0));
-        let tracker = &mut self.tiers[tier][0];
+        // BEP 12: who answers moves to the front of its tier. Hosts take turns instead: each knows
+        // its own part of the swarm, and who asks another each time joins the parts.
+        let index = if is_host {
+            self.tiers[tier][index..].rotate_left(1);
+            self.tiers[tier].len() - 1
+        } else {
+            self.tiers[tier][..=index].rotate_right(1);
+            0
+        };
+        self.answered = Some((tier, index));
+        let tracker = &mut self.tiers[tier][index];
         tracker.failures = 0;
         tracker.tracker_id = answer.tracker_id.or(tracker.tracker_id.take());
         tracker.not_before = Instant::ORIGIN;
@@ -495,9 +502,9 @@ impl Announcer {
             None => format!("{}: {} peers", tracker.announce, answer.peers.len()),
         };
         if event == Event::Stopped {
-            self.said_stopped((tier, 0), now);
+            self.said_stopped((tier, index), now);
         } else if is_host {
-            // One host knows what the others know; the torrent's own trackers stay wanted.
+            // One at a time is enough; the torrent's own trackers stay wanted.
             let hosts = self.tiers.last_mut().into_iter().flatten();
             hosts.for_each(|host| host.not_before = now + interval);
             self.wait(now);

@@ -27,6 +27,8 @@ pub enum Closed {
     Misbehaved(Misbehaved),
     /// It speaks another protocol.
     NotBitTorrent,
+    /// It has nothing that we lack, and its client port is wanted for a peer that may have.
+    NothingNew,
     /// It offers a torrent, which was noted; it will come again.
     OfferNoted,
     /// It is ourselves.
@@ -108,6 +110,7 @@ impl fmt::Display for Closed {
             Self::Fin => f.write_str("closed by peer"),
             Self::HttpDone => f.write_str("answered"),
             Self::MakeRoom => f.write_str("making room"),
+            Self::NothingNew => f.write_str("making room for a peer that may have what we lack"),
             Self::Malformed(what) => what.fmt(f),
             Self::Misbehaved(what) => what.fmt(f),
             Self::NotBitTorrent => NotBitTorrent.fmt(f),

@@ -79,6 +79,14 @@ impl Contacts {
             .map(|(&addr, _)| addr)
     }
 
+    /// The address that has been due for longest, however often it has failed: where all that are
+    /// connected lack the same piece, even an old one is worth a dial.
+    #[must_use]
+    pub fn longest_due(&self, now: Instant) -> Option<SocketAddr> {
+        let due = self.waiting(false).filter(|(_, c)| c.next <= now);
+        due.min_by_key(|(&addr, c)| (c.next, addr)).map(|(&addr, _)| addr)
+    }
+
     /// When the next address is due.
     #[must_use]
     pub fn next_due(&self, known_only: bool) -> Option<Instant> {
@@ -281,6 +289,22 @@ mod tests {
             dialed.push(next);
         }
         assert_eq!(dialed, [2, 3, 1, 2, 3, 1].map(addr));
+    }
+
+    #[test]
+    fn the_longest_due_may_have_failed() {
+        let addr = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
+        let mut contacts = Contacts::default();
+        contacts.add(addr(1), true, 0, at(0));
+        contacts.release(addr(1), Ending::Failed, at(0));
+        contacts.add(addr(2), false, 0, at(3));
+        contacts.add(addr(3), false, 0, at(4));
+        contacts.release(addr(3), Ending::Useless, at(4));
+        assert_eq!(
+            (contacts.due(at(9), false), contacts.longest_due(at(9))),
+            (Some(addr(2)), Some(addr(1)))
+        );
+        assert_eq!(contacts.longest_due(at(0)), None);
     }
 
     #[test]

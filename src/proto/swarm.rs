@@ -102,6 +102,8 @@ pub struct Swarm {
     pub(super) status: Status,
     /// Since when nobody who has a missing piece was met.
     pub(super) searching_since: Option<Instant>,
+    /// No dialed peer gives way to an untried address before this.
+    pub(super) turn_over_at: Instant,
     /// Failures of announces that were told.
     pub(super) announce_told: Repeats,
     pub(super) banned: Vec<Source>,

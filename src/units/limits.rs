@@ -134,6 +134,9 @@ pub const CONTACTS_SAVED_MAX: usize = 200;
 pub const TRACKER_ENTRIES_MAX: usize = 10_000;
 /// Peers in one answer of our tracker.
 pub const TRACKER_NUMWANT_MAX: usize = 200;
+/// Between two dialed peers that give way to others, while a piece is with no connected peer: a
+/// hundred addresses are tried in a quarter of an hour, and nobody is called in vain for long.
+pub const TURN_OVER_AFTER: Duration = Duration::from_secs(10);
 /// First pause before a known host is dialed again.
 pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before a known host is dialed again.

@@ -194,7 +194,7 @@ fn ending_of(why: &Closed, phase: &Result<Phase, Closed>) -> Ending {
     match why {
         Closed::Banned => Ending::Banned,
         Closed::Own => Ending::Own,
-        Closed::BothSeeders | Closed::Duplicate => Ending::Useless,
+        Closed::BothSeeders | Closed::Duplicate | Closed::NothingNew => Ending::Useless,
         _ if matches!(phase, Ok(Phase::Peering(_))) => Ending::Lost,
         _ => Ending::Failed,
     }

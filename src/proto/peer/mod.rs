@@ -29,6 +29,7 @@ pub mod swarms;
 #[cfg(test)]
 mod tests;
 mod tick;
+mod turnover;
 
 use super::connection::{Connection, Phase};
 use super::contacts::Ports;

@@ -86,6 +86,7 @@ impl Peer {
             down: Rate::default(),
             status: Status::Checking,
             searching_since: None,
+            turn_over_at: now,
             announce_told: Repeats::default(),
             banned: Vec::new(),
             dealer: None,

@@ -46,6 +46,7 @@ impl Peer {
         }
         self.exchange_tick(now);
         self.metadata_tick(now);
+        self.turn_over(now);
         if now >= self.next_round {
             self.next_round = now + CHOKE_ROUND;
             self.keep_listed(now);

@@ -9,6 +9,7 @@ pub mod closed;
 pub mod connection;
 pub mod contacts;
 pub mod dealer;
+pub mod depth;
 pub mod dht;
 pub mod incoming;
 pub mod lsd;

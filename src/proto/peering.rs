@@ -1,6 +1,7 @@
 //! One end of a conversation in the peer wire protocol: what both ends have said (BEP 3).
 
 use super::dealer::Hand;
+use super::depth::Depth;
 use super::incoming::Incoming;
 use super::peer::metadata::Early;
 use super::pex::Exchange;
@@ -8,16 +9,13 @@ use super::tracker::End;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::{PeerId, SwarmId};
-use crate::units::limits::{BLOCK_BYTES, REQUESTS_OUT_MAX, REQUESTS_OUT_START};
+use crate::units::limits::REQUESTS_OUT_MAX;
 use crate::units::rate::Rate;
 use crate::units::time::Instant;
 use crate::wire::extended::Ids;
 use core::net::IpAddr;
 use std::collections::VecDeque;
 
-/// Time for which requests are kept open: more than the round trips of a far line, and no more than
-/// leaves the choice of the next piece open for long.
-const DEPTH_MS: u64 = 300;
 /// Requests a remote end takes if it does not say (BEP 10 `reqq`).
 const REQQ_UNSAID: usize = 250;
 
@@ -76,9 +74,11 @@ pub struct Peering {
     /// What we, a seeder, suggested to it.
     pub hand: Hand,
     /// How many requests we keep open.
-    pub depth: usize,
+    pub depth: Depth,
     /// Requests of its that were not in the torrent.
     pub bad_requests: u32,
+    /// A message has come.
+    pub heard: bool,
     /// The inbound bytes.
     pub incoming: Incoming,
     /// Payload from it.
@@ -124,8 +124,9 @@ impl Peering {
             cancelled: 0,
             suggested: Vec::new(),
             hand: Hand::default(),
-            depth: REQUESTS_OUT_START,
+            depth: Depth::default(),
             bad_requests: 0,
+            heard: false,
             incoming: Incoming::default(),
             down: Rate::default(),
             up: Rate::default(),
@@ -176,19 +177,13 @@ impl Peering {
         self.late.push(block);
     }
 
-    /// Keeps as many requests open as fill 0.3 seconds at the rate of late: enough for a round
-    /// trip, and no more than a slow peer can answer before others could have.
+    /// Once a second: as many requests are kept open as the rate of late needs.
     pub fn adapt_depth(&mut self, now: Instant) {
-        let rate = self.down.get(now);
-        let blocks =
-            usize::try_from(rate * DEPTH_MS / 1000 / u64::from(BLOCK_BYTES)).unwrap_or(usize::MAX);
-        let most = REQUESTS_OUT_MAX.min(self.reqq.max(1));
-        self.depth = if self.snubbed {
-            1
-        } else if self.down.total() == 0 {
-            REQUESTS_OUT_START.min(most)
+        if self.snubbed {
+            self.depth.shut();
         } else {
-            blocks.saturating_add(8).min(most)
-        };
+            let rate = self.down.get(now);
+            self.depth.adapt((self.down.total() > 0).then_some(rate));
+        }
     }
 }

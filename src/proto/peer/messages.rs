@@ -43,7 +43,12 @@ impl Peer {
     ) -> Result<(), Closed> {
         let Some(conn) = self.connection(id) else { return Ok(()) };
         log::debug!("<- {} {message}", conn.remote);
+        let dialed = conn.dialed;
         let Some(peering) = conn.peering_mut() else { return Ok(()) };
+        if !core::mem::replace(&mut peering.heard, true) && !dialed {
+            // It has read our handshake meanwhile.
+            peering.depth.answered_after(now - peering.since);
+        }
         let swarm = peering.swarm;
         let is_fast = matches!(
             message,
@@ -121,7 +126,8 @@ impl Peer {
             }
             let owed = peering.owed();
             // Requests go in batches: one write for many, while the pipe is still well filled.
-            if owed > 0 && owed > peering.depth * 3 / 4 {
+            let depth = peering.depth.get(peering.reqq);
+            if owed > 0 && owed > depth * 3 / 4 {
                 return false;
             }
             let Some(pieces) = &peering.pieces else { return false };
@@ -129,7 +135,7 @@ impl Peer {
             let filling = peering.incoming.filling();
             let has_asked = |b: Block| requests.contains(&b) || filling == Some(b);
             let suspect = |piece| swarm.blame.is_suspect(piece);
-            let count = peering.depth.saturating_sub(owed);
+            let count = depth.saturating_sub(owed);
             let from = From { conn: id, pieces, suggested: &peering.suggested };
             swarm.picker.pick(&from, &suspect, count, &mut wanted);
             if owed == 0 && wanted.is_empty() && swarm.picker.is_end_game() {
@@ -212,6 +218,7 @@ impl Peer {
         let outcome = self.with_peering(id, |peering, swarm, _, remote| {
             log::debug!("<- {remote} {}", span_of(block));
             peering.down.add(now, length);
+            peering.depth.received(now, length);
             peering.last_block = now;
             peering.snubbed = false;
             swarm.down.add(now, length);

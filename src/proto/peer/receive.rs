@@ -164,6 +164,7 @@ impl Peer {
         };
         let theirs = Handshake::parse(whole)?;
         let (swarm, remote, dialed, contact) = (*swarm, conn.remote, conn.dialed, conn.contact);
+        let round_trip = dialed.then(|| now - conn.sent_at);
         log::debug!("<- {remote} handshake for {} from {}", theirs.info_hash, theirs.peer_id);
         let Some(of) = self.swarms.get_mut(&swarm) else { return Err(Closed::Stopping) };
         if theirs.info_hash != of.torrent.info_hash {
@@ -193,7 +194,9 @@ impl Peer {
         } else if !dialed {
             self.find_room(now, id, swarm)?;
         }
-        let peering = Peering::new(swarm, theirs.peer_id, theirs.fast(), theirs.extended(), now);
+        let mut peering =
+            Peering::new(swarm, theirs.peer_id, theirs.fast(), theirs.extended(), now);
+        round_trip.into_iter().for_each(|time| peering.depth.answered_after(time));
         if let Some(conn) = self.connection(id) {
             conn.phase = Ok(Phase::Peering(Box::new(peering)));
         }

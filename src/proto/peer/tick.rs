@@ -95,7 +95,7 @@ impl Peer {
             }
             log::info!("{} owes us blocks and sends none: snubbed", remote.ip());
             peering.snubbed = true;
-            peering.depth = 1;
+            peering.depth.shut();
             peering.last_block = now;
             while let Some(block) = peering.requests.pop_front() {
                 swarm.picker.give_back(block);

@@ -1,11 +1,11 @@
 //! The content of torrents as mapped files, by swarm and offset.
 //!
-//! All that is sent or hashed is read from maps, and the maps are read-only. What is received is
-//! written with `pwritev` (`write.rs`): both see the same page cache. Files are opened when they
-//! are needed, and few stay open. Space is reserved when a content is opened for writing, so that
-//! a full disk is an error then and not one in the middle.
+//! All that is sent or hashed is read from maps; what is received is copied into them where the
+//! file's space is reserved, and otherwise written by calls (`write.rs`): both see the same page
+//! cache. Files are opened when they are needed, and few stay open. Space is reserved when a
+//! content is opened for writing, so that a full disk is an error then and not one in the middle.
 
-// The copies from mapped memory need pointers.
+// The copies from and to mapped memory need pointers.
 #![allow(unsafe_code)]
 
 use super::folders::{self, Layout, LayoutFile, Open};
@@ -56,7 +56,7 @@ pub(super) struct Content {
     pub(super) root: PathBuf,
     pub(super) files: Vec<LayoutFile>,
     /// Where each file begins in the content.
-    starts: Vec<u64>,
+    pub(super) starts: Vec<u64>,
     length: u64,
     piece_length: u32,
     pub(super) writable: bool,
@@ -65,6 +65,8 @@ pub(super) struct Content {
     pub(super) unmade: BTreeSet<u32>,
     /// Files written since the last flush.
     pub(super) unflushed: BTreeSet<u32>,
+    /// The file system cannot map files for writing: they are written by calls.
+    pub(super) by_call: bool,
 }
 
 struct OpenFile {
@@ -254,6 +256,26 @@ impl Storage {
         Ok(segment.len)
     }
 
+    /// Copies as much of `bytes` as lies in one window into the content from `offset` on; says how
+    /// much. `None` where the file system cannot map files for writing.
+    pub(super) fn fill(
+        &mut self,
+        swarm: SwarmId,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<Option<usize>, StoreError> {
+        let segment = self.segment(swarm, offset, bytes.len(), Access::Read)?;
+        if self.contents.get(&swarm).is_none_or(|content| !content.writable || content.by_call) {
+            return Ok(None);
+        }
+        self.guarded(swarm, offset, &segment, || {
+            // SAFETY: the segment is mapped for writing and not longer than `bytes`, which is no
+            // part of it, because nobody holds a reference into a map; the guard is up.
+            unsafe { bytes.as_ptr().copy_to_nonoverlapping(segment.at.cast_mut(), segment.len) };
+        })?;
+        Ok(Some(segment.len))
+    }
+
     /// Nothing is checked any more: gives up what only the checks have mapped.
     pub(super) fn end_check(&mut self) {
         self.windows.remove_finished();
@@ -327,6 +349,7 @@ impl Storage {
             writable,
             unmade: BTreeSet::new(),
             unflushed: BTreeSet::new(),
+            by_call: false,
         };
         self.contents.insert(swarm, content);
         Ok(())
@@ -334,6 +357,7 @@ impl Storage {
 
     fn map(&mut self, key: &Key) -> Result<MmapRaw, StoreError> {
         let content = self.contents.get(&key.swarm).ok_or_else(not_open)?;
+        let writable = content.writable && !content.by_call;
         let LayoutFile { length: expected, pad, .. } = content.files[key.file as usize];
         if pad {
             return self.map_zeros(key, expected);
@@ -348,12 +372,20 @@ impl Storage {
             self.windows.make_room(len);
             let mut options = MmapOptions::new();
             options.offset(start).len(len);
+            if writable {
+                if let Ok(map) = options.map_raw(&*file) {
+                    return Ok(Some(map));
+                }
+            }
             let map = || options.map_raw_read_only(&*file);
             // Perhaps the address space is full: try again with no other window.
             let map = map().or_else(|_| {
                 self.windows.make_room(usize::MAX / 2);
                 map()
             })?;
+            if let Some(content) = self.contents.get_mut(&key.swarm).filter(|c| c.writable) {
+                content.by_call = true;
+            }
             Ok(Some(map))
         });
         match result {
@@ -420,7 +452,7 @@ impl Storage {
     }
 
     /// Runs `access` to the segment; a fault gives up its window and names the file.
-    fn guarded(
+    pub(super) fn guarded(
         &mut self,
         swarm: SwarmId,
         offset: u64,

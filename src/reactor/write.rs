@@ -1,9 +1,8 @@
 //! What is received, on its way into the files.
 //!
-//! Not through a map: a fault on a page that is not in memory yet makes the kernel fill it with
-//! zeros before the block overwrites them, which costs twice as much as the copy itself. A `pwritev`
-//! of whole pages does not. Blocks that lie end to end go with one call, as they do when a peer
-//! answers in the order asked.
+//! Blocks are copied into the map of a file whose space is reserved. Where it could not be reserved, or
+//! where the file system has no shared maps, they go by `pwritev`: those that lie end to end with one
+//! call, as they do when a peer answers in the order asked.
 
 use super::folders;
 use super::mmap::{failed, not_open, Storage};
@@ -12,6 +11,7 @@ use crate::units::id::SwarmId;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 /// Parts in one system call (IOV_MAX on Linux is 1024).
@@ -79,16 +79,42 @@ impl Storage {
         let file = self.open_file(swarm, run.file);
         let path = || self.path(swarm, run.file);
         let file = file.map_err(|error| failed("open", &path(), &error))?;
+        let (there, reserved) = file
+            .metadata()
+            .map_or((0, 0), |about| (about.len(), about.blocks().saturating_mul(512)));
         // Whoever cut the file short took pieces with it that are verified: writing on would hide
         // that.
-        if file.metadata().map_or(0, |about| about.len()) < expected {
+        if there < expected {
             return Err(self.short(swarm, run.file));
         }
-        write_all(&file, &mut run.parts, run.start)
-            .map_err(|error| not_written(&path(), &error))?;
+        // A map is for files whose space is reserved: on a full disk a call says so, a page of a
+        // map has only a signal.
+        if reserved < expected || !self.copy_run(swarm, run)? {
+            let path = || self.path(swarm, run.file);
+            write_all(&file, &mut run.parts, run.start)
+                .map_err(|error| not_written(&path(), &error))?;
+        }
         run.parts.clear();
         run.len = 0;
         Ok(())
+    }
+
+    /// Copies the run into the map of its file; false where files cannot be mapped for that.
+    fn copy_run(&mut self, swarm: SwarmId, run: &Run<'_>) -> Result<bool, StoreError> {
+        let content = self.contents.get(&swarm).ok_or_else(not_open)?;
+        let mut offset = content.starts[run.file as usize] + run.start;
+        for part in &run.parts {
+            let mut rest: &[u8] = part;
+            while !rest.is_empty() {
+                let done = match self.fill(swarm, offset, rest)? {
+                    Some(done) => done,
+                    None => return Ok(false),
+                };
+                offset += done as u64;
+                rest = &rest[done..];
+            }
+        }
+        Ok(true)
     }
 }
 

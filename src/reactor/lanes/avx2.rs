@@ -62,12 +62,16 @@ impl Vector<8> for Eight {
         let high = transposed([sources[4], sources[5], sources[6], sources[7]]);
         // Each half holds words of four lanes: the first four words in its low part, the other
         // four in its high part.
-        let mut words = [Self(low[0]); 8];
-        for at in 0..4 {
-            words[at] = Self(_mm256_permute2x128_si256::<0x20>(low[at], high[at]));
-            words[at + 4] = Self(_mm256_permute2x128_si256::<0x31>(low[at], high[at]));
-        }
-        words
+        [
+            Self(_mm256_permute2x128_si256::<0x20>(low[0], high[0])),
+            Self(_mm256_permute2x128_si256::<0x20>(low[1], high[1])),
+            Self(_mm256_permute2x128_si256::<0x20>(low[2], high[2])),
+            Self(_mm256_permute2x128_si256::<0x20>(low[3], high[3])),
+            Self(_mm256_permute2x128_si256::<0x31>(low[0], high[0])),
+            Self(_mm256_permute2x128_si256::<0x31>(low[1], high[1])),
+            Self(_mm256_permute2x128_si256::<0x31>(low[2], high[2])),
+            Self(_mm256_permute2x128_si256::<0x31>(low[3], high[3])),
+        ]
     }
 }
 
@@ -77,8 +81,8 @@ unsafe fn transposed(sources: [*const u8; 4]) -> [__m256i; 4] {
     // Reverses the bytes of each word.
     let (high, low) = (0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     let big_endian = _mm256_set_epi64x(high, low, high, low);
-    let [a, b, c, d] =
-        sources.map(|source| _mm256_shuffle_epi8(_mm256_loadu_si256(source.cast()), big_endian));
+    let (a, b) = (words(sources[0], big_endian), words(sources[1], big_endian));
+    let (c, d) = (words(sources[2], big_endian), words(sources[3], big_endian));
     let (low_ab, low_cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
     let (high_ab, high_cd) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
     [
@@ -87,6 +91,12 @@ unsafe fn transposed(sources: [*const u8; 4]) -> [__m256i; 4] {
         _mm256_unpacklo_epi64(high_ab, high_cd),
         _mm256_unpackhi_epi64(high_ab, high_cd),
     ]
+}
+
+/// Eight words of one source.
+#[inline(always)]
+unsafe fn words(source: *const u8, big_endian: __m256i) -> __m256i {
+    _mm256_shuffle_epi8(_mm256_loadu_si256(source.cast()), big_endian)
 }
 
 /// Hashes the blocks of each source into the state of the same place.

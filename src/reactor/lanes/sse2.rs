@@ -57,7 +57,8 @@ impl Vector<4> for Four {
 
     #[inline(always)]
     unsafe fn load(sources: &[*const u8; 4]) -> [Self; 4] {
-        let [a, b, c, d] = sources.map(|source| swapped(_mm_loadu_si128(source.cast())));
+        let (a, b) = (swapped(sources[0]), swapped(sources[1]));
+        let (c, d) = (swapped(sources[2]), swapped(sources[3]));
         let (low_ab, low_cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
         let (high_ab, high_cd) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
         [
@@ -69,9 +70,10 @@ impl Vector<4> for Four {
     }
 }
 
-/// Each word from big-endian, without the byte shuffle that came with SSSE3.
+/// Four words from big-endian, without the byte shuffle that came with SSSE3.
 #[inline(always)]
-unsafe fn swapped(words: __m128i) -> __m128i {
+unsafe fn swapped(source: *const u8) -> __m128i {
+    let words = _mm_loadu_si128(source.cast());
     let bytes = _mm_or_si128(_mm_slli_epi16::<8>(words), _mm_srli_epi16::<8>(words));
     _mm_shufflehi_epi16::<0xb1>(_mm_shufflelo_epi16::<0xb1>(bytes))
 }

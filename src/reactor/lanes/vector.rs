@@ -23,34 +23,40 @@ pub(super) trait Vector<const N: usize>: Copy {
 /// FIPS 180-4, 4.2.1.
 const CONSTANTS: [u32; 4] = [0x5a82_7999, 0x6ed9_eba1, 0x8f1b_bcdc, 0xca62_c1d6];
 
-/// Twenty rounds of one kind.
+/// Round `ROUND` of eighty; the names of the five words have moved on by one with each round.
 ///
 /// # Safety
 /// As [`Vector`] says.
 #[inline(always)]
-unsafe fn twenty<V: Vector<N>, const N: usize, const KIND: usize>(
+unsafe fn round<V: Vector<N>, const N: usize, const ROUND: usize>(
+    constant: V,
     state: &mut [V; 5],
     words: &mut [V; 16],
 ) {
-    let constant = V::splat(CONSTANTS[KIND]);
-    let [mut a, mut b, mut c, mut d, mut e] = *state;
-    for round in KIND * 20..KIND * 20 + 20 {
-        let mut word = words[round % 16];
-        if round >= 16 {
-            let mixed = words[(round + 13) % 16].xor(words[(round + 8) % 16]);
-            word = mixed.xor(words[(round + 2) % 16]).xor(word).rotate::<1, 31>();
-            words[round % 16] = word;
-        }
-        let mixed = match KIND {
-            // Ch and Maj in the forms that need the fewest instructions.
-            0 => b.and(c.xor(d)).xor(d),
-            2 => b.and(c).or(d.and(b.or(c))),
-            _ => b.xor(c).xor(d),
-        };
-        let next = a.rotate::<5, 27>().add(mixed).add(e.add(constant).add(word));
-        (e, d, c, b, a) = (d, c, b.rotate::<30, 2>(), a, next);
+    let mut word = words[ROUND % 16];
+    if ROUND >= 16 {
+        let mixed = words[(ROUND + 13) % 16].xor(words[(ROUND + 8) % 16]);
+        word = mixed.xor(words[(ROUND + 2) % 16]).xor(word).rotate::<1, 31>();
+        words[ROUND % 16] = word;
     }
-    *state = [a, b, c, d, e];
+    let [a, b, c, d, e] = *state;
+    let mixed = match ROUND / 20 {
+        // Ch and Maj in the forms that need the fewest instructions.
+        0 => b.and(c.xor(d)).xor(d),
+        2 => b.and(c).or(d.and(b.or(c))),
+        _ => b.xor(c).xor(d),
+    };
+    let next = a.rotate::<5, 27>().add(mixed).add(e.add(constant).add(word));
+    *state = [next, a, b.rotate::<30, 2>(), c, d];
+}
+
+/// Rounds of one kind. Not a loop: the program is compiled for size, and here every number of a
+/// round must be known.
+macro_rules! rounds {
+    ($state:ident, $words:ident, $kind:literal: $($round:literal)*) => {
+        let constant = V::splat(CONSTANTS[$kind]);
+        $(round::<V, N, $round>(constant, &mut $state, &mut $words);)*
+    };
 }
 
 /// Hashes the blocks of each source into the state of the same place.
@@ -80,10 +86,10 @@ pub(super) unsafe fn compress<V: Vector<N>, const N: usize>(
             words[part * N..][..N].copy_from_slice(&V::load(&at));
         }
         let before = state;
-        twenty::<V, N, 0>(&mut state, &mut words);
-        twenty::<V, N, 1>(&mut state, &mut words);
-        twenty::<V, N, 2>(&mut state, &mut words);
-        twenty::<V, N, 3>(&mut state, &mut words);
+        rounds!(state, words, 0: 0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19);
+        rounds!(state, words, 1: 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39);
+        rounds!(state, words, 2: 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59);
+        rounds!(state, words, 3: 60 61 62 63 64 65 66 67 68 69 70 71 72 73 74 75 76 77 78 79);
         for (vector, before) in state.iter_mut().zip(before) {
             *vector = vector.add(before);
         }

@@ -2,7 +2,6 @@
 
 use super::folders::{mtime_ns, shown};
 use crate::units::limits::TORRENT_BYTES_MAX;
-use crate::wire::metainfo::Metainfo;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -40,7 +39,8 @@ pub struct TorrentsFolder {
     /// Files whose writer has closed them since the last scan: they need not settle.
     closed: BTreeSet<OsString>,
     unsettled: bool,
-    /// No scan yet: what is whole need not settle, for somebody may ask for it at once.
+    /// No scan yet: nothing need settle, for somebody may ask for it at once. What is still being
+    /// copied changes later, and is looked at again.
     first: bool,
     /// The folder itself could not be read at the last scan.
     lost: bool,
@@ -169,12 +169,9 @@ impl TorrentsFolder {
             return None;
         }
         let unchanged = known.is_some_and(|known| known.stamp == stamp);
-        // A .torrent says itself where it ends: one that parses is whole.
-        let whole = |about| read_torrent(&path, about).is_ok_and(|b| Metainfo::parse(&b).is_ok());
         let settled = is_closed
-            || about
-                .as_ref()
-                .map_or(true, |about| is_old(about, unchanged) || (self.first && whole(about)));
+            || self.first
+            || about.as_ref().map_or(true, |about| is_old(about, unchanged));
         let added = known.and_then(|known| known.added);
         let mut known = Known { stamp, settled, added };
         self.unsettled |= !settled;
@@ -251,6 +248,7 @@ mod tests {
         put(&folder, ".hidden.torrent", b"h");
         put(&folder, "other", b"o");
         torrents.watch = None;
+        torrents.first = false;
         // Just written and no watch: it may still grow.
         assert_eq!(torrents.scan(), []);
         assert!(torrents.is_unsettled());
@@ -268,16 +266,21 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_torrent_need_not_settle_at_the_start() {
+    fn nothing_need_settle_at_the_start() {
         let folder = TempDir::new().unwrap();
         let mut torrents = TorrentsFolder::open(folder.path());
         torrents.watch = None;
         let whole = b"d4:infod6:lengthi1e4:name1:a12:piece lengthi16384e\
             6:pieces20:aaaaaaaaaaaaaaaaaaaaee";
         let a = put(&folder, "a.torrent", whole);
-        put(&folder, "half.torrent", &whole[..40]);
-        assert_eq!(torrents.scan(), [Change::Added(a, whole.to_vec())]);
-        assert!(torrents.is_unsettled());
+        let half = put(&folder, "half.torrent", &whole[..40]);
+        let (a, b) = (Change::Added(a, whole.to_vec()), Change::Added(half, whole[..40].to_vec()));
+        assert_eq!(torrents.scan(), [a, b]);
+        assert!(!torrents.is_unsettled());
+        // The copy goes on: the file is looked at again.
+        let half = put(&folder, "half.torrent", whole);
+        age(&half, 5);
+        assert_eq!(torrents.scan(), [Change::Added(half, whole.to_vec())]);
         // Later on, only the file's writer or its age says that it is whole.
         put(&folder, "b.torrent", whole);
         assert_eq!(torrents.scan(), []);

@@ -257,7 +257,7 @@ impl Storage {
     }
 
     /// Copies as much of `bytes` as lies in one window into the content from `offset` on; says how
-    /// much. `None` where the file system cannot map files for writing.
+    /// much. `None` where that must be written by a call.
     pub(super) fn fill(
         &mut self,
         swarm: SwarmId,
@@ -268,12 +268,14 @@ impl Storage {
         if self.contents.get(&swarm).is_none_or(|content| !content.writable || content.by_call) {
             return Ok(None);
         }
-        self.guarded(swarm, offset, &segment, || {
+        let copied = self.guarded(swarm, offset, &segment, || {
             // SAFETY: the segment is mapped for writing and not longer than `bytes`, which is no
             // part of it, because nobody holds a reference into a map; the guard is up.
             unsafe { bytes.as_ptr().copy_to_nonoverlapping(segment.at.cast_mut(), segment.len) };
-        })?;
-        Ok(Some(segment.len))
+        });
+        // A fault has no words. Where a file system has no room in spite of its promise (copy on
+        // write, a quota), the call that follows says so, and the download waits for room.
+        Ok(copied.is_ok().then_some(segment.len))
     }
 
     /// Nothing is checked any more: gives up what only the checks have mapped.

@@ -325,7 +325,8 @@ macro_rules! with_network {
             /// --peer and --peers-file otherwise
             #[argh(switch)]
             seed_dials: bool,
-            /// peers served at once in each torrent (default 4, and more on a fast line)
+            /// peers served at once in each torrent (default by the upload rate: 4 where it is low, 24 at
+            /// 1 MiB/s, 78 at 10 MiB/s)
             #[argh(option, from_str_fn(count), arg_name = "N")]
             upload_slots: Option<u16>,
             /// do not look for other peers on the local network by multicast

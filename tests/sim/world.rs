@@ -27,6 +27,8 @@ use std::sync::Arc;
 const FINISH_WITHIN: u64 = 900_000_000;
 /// Virtual time by which all hosts have started, and told each other of it.
 const NEWS_ROUND: u64 = 5_000_000;
+/// Hosts that each knows in the end, on average; in small swarms a third of all.
+const FOUND_MIN: usize = 40;
 /// Virtual time for which a complete swarm is watched.
 const AFTERWARDS: u64 = 20_000_000;
 
@@ -132,11 +134,11 @@ impl World {
         self.count_waste();
         let known = self.hosts.iter().filter_map(|h| h.peer.as_ref()?.progress(h.swarm));
         let known: usize = known.map(|progress| progress.contacts.len()).sum();
-        // One address was enough to find most of the others, unless all was over before the news
-        // went round.
+        // One address was enough to find many of the others, unless all was over before the news
+        // went round. Who is complete early leaves early, and hears of few.
         let hosts = self.plan.hosts;
         let told = self.plan.gossip && self.plan.faults_until == 0 && finished > NEWS_ROUND;
-        assert!(!told || known >= hosts * hosts / 2, "{known} of {hosts}^2");
+        assert!(!told || known >= hosts * (hosts / 3).min(FOUND_MIN), "{known} of {hosts}^2");
         Outcome {
             steps,
             finished_at: Duration::from_micros(finished),

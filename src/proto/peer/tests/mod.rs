@@ -5,6 +5,7 @@ mod full_disk;
 mod late_blocks;
 mod nodes;
 mod room;
+mod turnover;
 
 use super::{Config, Peer};
 use crate::proto::outgoing::{span_of, Segment as Piece, SendPlan};

@@ -55,8 +55,9 @@ pub const SUGGESTED_MAX: usize = 32;
 pub const TURN_PAYLOAD_MAX: usize = 1024 * 1024;
 /// A turn that takes longer no longer keeps others from theirs.
 pub const TURN_WITHIN: Duration = Duration::from_millis(100);
-/// Bytes hashed in one turn of the loop.
-pub const HASH_SLICE_BYTES: usize = 1024 * 1024;
+/// Bytes hashed in one turn of the loop: more than come in during one, so that a piece is hashed while it is in
+/// the processor's cache and its window is mapped; about 1.2 ms with SHA instructions.
+pub const HASH_SLICE_BYTES: usize = 4 * 1024 * 1024;
 /// Whole handshake, from the accepted or connected socket on.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// A dialed socket must be connected by then.

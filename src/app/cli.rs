@@ -318,8 +318,8 @@ macro_rules! with_network {
             /// (default range)
             #[argh(option, from_str_fn(client_ports), arg_name = "range|any")]
             client_ports: Option<bool>,
-            /// most accepted connections (default 100)
-            #[argh(option, default = "100", from_str_fn(count), arg_name = "N")]
+            /// most accepted connections (default 8000)
+            #[argh(option, default = "8000", from_str_fn(count), arg_name = "N")]
             max_inbound: u16,
             /// dial also for torrents that are complete here; a seeder dials only hosts named by
             /// --peer and --peers-file otherwise

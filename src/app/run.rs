@@ -108,6 +108,7 @@ impl Session {
         torrents: Option<&Path>,
         load: &mut dyn FnMut(&mut Reactor) -> Result<(), Failure>,
     ) -> Result<Self, Failure> {
+        sockets::take_descriptors();
         let hosts = known_hosts(network)?;
         let dht_hosts = dht_hosts(network)?;
         let lock = folders::lock_state(&state).map_err(Failure::Failed)?;

@@ -3,6 +3,7 @@
 use crate::proto::peer::DialError;
 use mio::net::{TcpListener, TcpStream};
 use rustix::io::Errno;
+use rustix::process::{getrlimit, setrlimit, Resource};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -114,6 +115,18 @@ pub fn prepare(stream: &TcpStream) {
         .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT_BYTES));
     if let Err(error) = prepared {
         log::debug!("socket options: {error}");
+    }
+}
+
+/// Takes as many descriptors as the system grants: the usual soft limit is for programs that use
+/// `select`. Where it grants no more, accepts pause when none is left.
+pub fn take_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            log::debug!("the limit of descriptors stays: {error}");
+        }
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Content {
     pub(super) unmade: BTreeSet<u32>,
     /// Files written since the last flush.
     pub(super) unflushed: BTreeSet<u32>,
-    /// The file system cannot map files for writing: they are written by calls.
+    /// The file system cannot map files for writing, or a call is cheaper: files are written by calls.
     pub(super) by_call: bool,
 }
 
@@ -351,7 +351,7 @@ impl Storage {
             writable,
             unmade: BTreeSet::new(),
             unflushed: BTreeSet::new(),
-            by_call: false,
+            by_call: writable && folders::faults_page_by_page(root.parent().unwrap_or(root)),
         };
         self.contents.insert(swarm, content);
         Ok(())

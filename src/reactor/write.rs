@@ -1,7 +1,7 @@
 //! What is received, on its way into the files.
 //!
-//! Blocks are copied into the map of a file whose space is reserved. Where it could not be reserved, or
-//! where the file system has no shared maps, they go by `pwritev`: those that lie end to end with one
+//! Blocks are copied into the map of a file whose space is reserved. Where it could not be reserved, where
+//! the file system has no shared maps, or one that faults at every page, they go by `pwritev`: those that lie end to end with one
 //! call, as they do when a peer answers in the order asked.
 
 use super::folders;

@@ -50,10 +50,7 @@ pub fn run(run: &Run) -> Result<u8, Failure> {
             Ok(())
         })?;
     session.introduce(&run.torrents, &run.shareable);
-    session.open_console();
-    let done_when_complete = run.network.exit_when_complete;
-    session
-        .serve(&mut |reactor| (done_when_complete && reactor.is_at_rest()).then_some(Ending::Done))
+    session.serve_on()
 }
 
 /// Makes the folders where they are missing.
@@ -169,6 +166,15 @@ impl Session {
             failed: None,
             network,
             _lock: lock,
+        })
+    }
+
+    /// Takes commands, and turns until a signal, or until complete where that was asked for.
+    pub(super) fn serve_on(&mut self) -> Result<u8, Failure> {
+        self.open_console();
+        let done_when_complete = self.network.exit_when_complete;
+        self.serve(&mut |reactor| {
+            (done_when_complete && reactor.is_at_rest()).then_some(Ending::Done)
         })
     }
 

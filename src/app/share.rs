@@ -9,7 +9,7 @@ use super::control::ask;
 use super::create;
 use super::desk::request::Request;
 use super::page::get_command;
-use super::run::{self, Ending, Session};
+use super::run::{self, Session};
 use super::{read_torrent, text, Failure};
 use crate::reactor::contents::{self, Places};
 use crate::reactor::folders::{self, shown};
@@ -87,10 +87,7 @@ pub fn share(path: &Path, to: &[String], run: &Run, out: &mut dyn Write) -> Resu
             session.reactor.push_to(swarm, host);
         }
     }
-    session.open_console();
-    let done_when_complete = run.network.exit_when_complete;
-    session
-        .serve(&mut |reactor| (done_when_complete && reactor.is_at_rest()).then_some(Ending::Done))
+    session.serve_on()
 }
 
 fn refused(path: &Path, what: &dyn std::fmt::Display) -> Failure {

@@ -31,10 +31,6 @@ pub const DEFAULT_BUDGET: usize = 16 * 1024 * 1024;
 const WINDOW_BYTES: (usize, usize) = (2 * 1024 * 1024, 4 * 1024 * 1024);
 /// Descriptors held for content.
 const OPEN_MAX: usize = 64;
-/// Bytes read ahead at once for requests, unless the pieces are smaller.
-const ADVISED_BYTES: u64 = 256 * 1024;
-/// How many read-aheads are remembered, not to ask for them again at each request.
-const ADVISED_MAX: usize = 64;
 
 /// The content of all swarms.
 pub struct Storage {
@@ -46,9 +42,6 @@ pub struct Storage {
     open: Vec<OpenFile>,
     /// Grows with each use of an open file.
     clock: u64,
-    /// Read-aheads asked for, the oldest overwritten first: swarm and number.
-    advised: [Option<(SwarmId, u64)>; ADVISED_MAX],
-    advised_next: usize,
 }
 
 /// The files of one swarm, laid end to end.
@@ -58,7 +51,6 @@ pub(super) struct Content {
     /// Where each file begins in the content.
     pub(super) starts: Vec<u64>,
     length: u64,
-    piece_length: u32,
     pub(super) writable: bool,
     /// Files that are not created yet, or not known to be: those behind the first
     /// `MADE_AT_ONCE`, until they are written.
@@ -141,8 +133,6 @@ impl Storage {
             window_bytes,
             open: Vec::new(),
             clock: 0,
-            advised: [None; ADVISED_MAX],
-            advised_next: 0,
         }
     }
 
@@ -152,11 +142,6 @@ impl Storage {
         self.contents.remove(&swarm);
         self.windows.remove_swarm(swarm);
         self.open.retain(|open| open.swarm != swarm);
-        for advised in &mut self.advised {
-            if advised.is_some_and(|(of, _)| of == swarm) {
-                *advised = None;
-            }
-        }
     }
 
     /// What lies there was found good, but an earlier process wrote it: perhaps it is not on the
@@ -195,41 +180,6 @@ impl Storage {
         if let Some(content) = self.contents.get_mut(&swarm) {
             content.unflushed.extend(files.iter().map(|file| file.index));
         }
-    }
-
-    /// Starts reading the range from the disk, because it will be sent soon. Whole stretches of
-    /// up to 256 KiB are asked for, each once; never waits for the disk.
-    pub fn advise_read(&mut self, swarm: SwarmId, offset: u64, len: usize) {
-        let Some(content) = self.contents.get(&swarm) else { return };
-        let stretch = u64::from(content.piece_length).clamp(16 * 1024, ADVISED_BYTES);
-        let end = offset.saturating_add(len as u64).min(content.length);
-        if offset >= end {
-            return;
-        }
-        for number in offset / stretch..=(end - 1) / stretch {
-            if self.advised.contains(&Some((swarm, number))) {
-                continue;
-            }
-            self.advised[self.advised_next] = Some((swarm, number));
-            self.advised_next = (self.advised_next + 1) % ADVISED_MAX;
-            self.read_ahead(swarm, number * stretch, stretch);
-        }
-    }
-
-    /// Whether the range can be read without waiting for the disk, as far as the system tells.
-    pub fn is_resident(&mut self, swarm: SwarmId, offset: u64, len: usize) -> bool {
-        let mut done = 0;
-        while done < len {
-            let at = offset.saturating_add(done as u64);
-            let Ok(segment) = self.segment(swarm, at, len - done, Access::Read) else {
-                return false;
-            };
-            if !resident(&segment) {
-                return false;
-            }
-            done += segment.len;
-        }
-        true
     }
 
     /// Bytes mapped now.
@@ -347,7 +297,6 @@ impl Storage {
             files: layout.files.clone(),
             starts,
             length,
-            piece_length: layout.geometry.piece_length(),
             writable,
             unmade: BTreeSet::new(),
             unflushed: BTreeSet::new(),
@@ -527,25 +476,6 @@ impl Store for Storage {
     }
 }
 
-/// Whether all pages of the segment are in memory.
-fn resident(segment: &Segment) -> bool {
-    let page = guard::page_bytes();
-    let skip = segment.at as usize % page;
-    let mut pages = [0_u8; 256];
-    let (mut at, end) = (segment.at as usize - skip, segment.at as usize + segment.len);
-    while at < end {
-        let len = (end - at).min(pages.len() * page);
-        // SAFETY: the range is mapped, and `pages` has room for one byte for each page of it.
-        let result = unsafe { libc::mincore(at as *mut _, len, pages.as_mut_ptr()) };
-        let asked = len.div_ceil(page);
-        if result != 0 || pages[..asked].iter().any(|page| page & 1 == 0) {
-            return false;
-        }
-        at += len;
-    }
-    true
-}
-
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
     StoreError::new(format!("cannot {what} {}: {error}", folders::shown(path)))
 }
@@ -670,10 +600,7 @@ mod tests {
                 let block = &oracle[start..start + len];
                 prop_assert_eq!(sent, [b"head", block, block].concat());
             }
-            _ => {
-                storage.advise_read(S, offset, len);
-                storage.is_resident(S, offset, len);
-            }
+            _ => {}
         }
         Ok(())
     }

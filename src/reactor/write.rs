@@ -206,7 +206,6 @@ mod tests {
         assert_eq!(std::fs::read(root.join("b")).unwrap(), [7; 5]);
         assert!(!root.join(".pad").exists());
         assert_eq!(storage.files(S).len(), 2);
-        storage.advise_read(S, 0, 9015);
         let whole = folders::finish(folder.path(), &layout).unwrap();
         assert_eq!(folders::locate(folder.path(), &layout), folders::Located::Complete(whole));
         storage.open_read(S, &layout, &folder.path().join("name")).unwrap();

@@ -21,6 +21,19 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     !crc
 }
 
+/// A record with its checksum before it.
+#[must_use]
+pub fn sealed(record: &[u8]) -> Vec<u8> {
+    [sha1(record).as_slice(), record].concat()
+}
+
+/// The record behind its checksum; `None` if it was cut or changed.
+#[must_use]
+pub fn unsealed(bytes: &[u8]) -> Option<&[u8]> {
+    let (checksum, record) = bytes.split_at_checked(20)?;
+    (sha1(record).as_slice() == checksum).then_some(record)
+}
+
 /// SHA-1 of bytes that come in parts.
 #[derive(Clone, Debug, Default)]
 pub struct Hasher(Sha1);
@@ -55,5 +68,17 @@ mod tests {
         hasher.update(b"a");
         hasher.update(b"bc");
         assert_eq!(hasher.finish(), digest);
+    }
+
+    #[test]
+    fn a_record_that_was_cut_or_changed_is_known() {
+        let record = sealed(b"record");
+        assert_eq!(unsealed(&record), Some(&b"record"[..]));
+        for at in 0..record.len() {
+            assert_eq!(unsealed(&record[..at]), None);
+            let mut changed = record.clone();
+            changed[at] ^= 1;
+            assert_eq!(unsealed(&changed), None);
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! the caller's question.
 
 use super::address::unmap;
-use super::digest::sha1;
+use super::digest::{sealed, unsealed};
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Geometry;
 use crate::units::id::{InfoHash, PeerId};
@@ -18,8 +18,6 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The version this program writes; it reads no other.
 const VERSION: u64 = 1;
-/// Bytes of the checksum before the dictionary.
-const CHECKSUM_BYTES: usize = 20;
 /// Lists in lists in a dictionary.
 const DEPTH: usize = 4;
 
@@ -79,7 +77,7 @@ impl Resume {
             .encode(&mut encoder)
             .and_then(|()| encoder.get_output())
             .expect("keys stand here in order, and nothing else can fail");
-        [sha1(&dict).as_slice(), &dict].concat()
+        sealed(&dict)
     }
 
     fn encode(&self, e: &mut Encoder) -> Result<(), EncodeError> {
@@ -126,12 +124,7 @@ impl Resume {
     /// # Errors
     /// When it is damaged, of another version, or does not fit the geometry.
     pub fn parse(bytes: &[u8], geometry: &Geometry) -> Result<Self, ResumeError> {
-        let (checksum, dict) =
-            bytes.split_at_checked(CHECKSUM_BYTES).ok_or(ResumeError::Checksum)?;
-        if sha1(dict).as_slice() != checksum {
-            return Err(ResumeError::Checksum);
-        }
-        let record = Record::read(dict)?;
+        let record = Record::read(unsealed(bytes).ok_or(ResumeError::Checksum)?)?;
         let piece_count = geometry.piece_count();
         let verified = Bitfield::from_bytes(record.verified, piece_count)
             .ok_or(ResumeError::Inconsistent("verified"))?;
@@ -336,10 +329,6 @@ mod tests {
             peer_id: PeerId(*b"-RP0100-abcdefghijkl"),
             contacts: vec!["10.0.0.1:5000".parse().unwrap(), "[fe80::1]:1".parse().unwrap()],
         }
-    }
-
-    fn sealed(dict: &[u8]) -> Vec<u8> {
-        [sha1(dict).as_slice(), dict].concat()
     }
 
     #[test]

@@ -66,12 +66,6 @@ impl Desk {
         self.searches.push((Asker::Get, search));
     }
 
-    /// Whether something is looked for, or found and not yet at work.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        !self.searches.is_empty() || !self.coming.is_empty()
-    }
-
     /// How long the desk can wait.
     #[must_use]
     pub fn pause(&self, now: Instant) -> Duration {

@@ -11,7 +11,7 @@ use crate::proto::dealer::Dealer;
 use crate::proto::output::{Action, Asker, Event, Status};
 use crate::proto::picker::Picker;
 use crate::proto::repeats::Repeats;
-use crate::proto::store::{Store, StoreError};
+use crate::proto::store::Store;
 use crate::proto::swarm::{Stage, Start, Swarm, Torrent};
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::PieceIndex;
@@ -213,11 +213,6 @@ impl Peer {
         } else if !good {
             self.request_all(now, id);
         }
-    }
-
-    /// The disk failed while a piece was verified.
-    pub fn handle_verify_failed(&mut self, now: Instant, id: SwarmId, error: &StoreError) {
-        self.handle_store_error(now, id, error);
     }
 
     /// What to write into the resume record.

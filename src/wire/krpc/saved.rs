@@ -6,14 +6,12 @@
 use super::{push_node, Nodes};
 use crate::units::id::NodeId;
 use crate::wire::bencode::{self, Limits, Value};
-use crate::wire::digest::sha1;
+use crate::wire::digest::{sealed, unsealed};
 use bendy::encoding::{Encoder, Error as EncodeError};
 use core::net::SocketAddr;
 
 /// Nodes kept of each family: a few buckets' worth, a good hundred of which will still be there.
 pub const SAVED_MAX: usize = 128;
-/// Bytes of the checksum before the dictionary.
-const CHECKSUM_BYTES: usize = 20;
 const LIMITS: Limits = Limits { depth: 2, tokens: 32 };
 
 /// What is known of the network.
@@ -34,7 +32,7 @@ impl SavedTable {
             .encode(&mut encoder)
             .and_then(|()| encoder.get_output())
             .expect("keys stand here in order, and nothing is deep");
-        [sha1(&dict).as_slice(), &dict].concat()
+        sealed(&dict)
     }
 
     fn encode(&self, e: &mut Encoder) -> Result<(), EncodeError> {
@@ -55,11 +53,7 @@ impl SavedTable {
     /// Reads a record; `None` if it is damaged.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let (checksum, dict) = bytes.split_at_checked(CHECKSUM_BYTES)?;
-        if sha1(dict).as_slice() != checksum {
-            return None;
-        }
-        let dict = bencode::parse_within(dict, LIMITS).ok()?.0.as_dict()?;
+        let dict = bencode::parse_within(unsealed(bytes)?, LIMITS).ok()?.0.as_dict()?;
         let bytes = |key: &str| dict.get(key).and_then(Value::as_bytes);
         let id = |key: &str| bytes(key)?.try_into().ok().map(NodeId);
         let mut nodes = Vec::new();

@@ -69,8 +69,8 @@ fn entry(content: &Content, report: &Report) -> Entry {
     Entry {
         name: metainfo.name.clone(),
         info_hash: metainfo.info_hash,
-        length: report.length,
-        have: report.have,
+        length: metainfo.geometry.length(),
+        have: report.verified,
         files: metainfo.files.iter().filter(|file| !file.pad).count() as u64,
         status: report.status.to_string(),
         peers: report.peers as u64,

@@ -182,6 +182,7 @@ mod tests {
             status: Status::Peer,
             have: 2_000_000,
             length: 3_000_000,
+            verified: 3_000_000,
             down_rate: 250_000,
             up_rate: 999,
             downloaded: 0,

@@ -153,6 +153,7 @@ mod tests {
             status: Status::Peer,
             have: 1,
             length: 2,
+            verified: 2,
             down_rate: 3,
             up_rate: 4,
             downloaded: 5,

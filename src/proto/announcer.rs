@@ -46,6 +46,8 @@ pub struct Announcer {
     earliest: Instant,
     /// `completed` is still to be said.
     completed: bool,
+    /// BEP 21: every announce says `paused`.
+    partial_seed: bool,
     /// Only `stopped` is still to be said.
     stopping: bool,
     /// It was started, and `stopped` is not said.
@@ -168,6 +170,7 @@ impl Announcer {
             answered: None,
             earliest: Instant::ORIGIN,
             completed: false,
+            partial_seed: false,
             stopping: false,
             running: false,
             key,
@@ -439,6 +442,8 @@ impl Announcer {
     fn event_for(&self, place: Place) -> Event {
         if self.stopping {
             Event::Stopped
+        } else if self.partial_seed {
+            Event::Paused
         } else if !self.tracker(place).started {
             // Before `completed`: a tracker that does not know us would count a stranger.
             Event::Started
@@ -487,7 +492,7 @@ impl Announcer {
         tracker.failures = 0;
         tracker.tracker_id = answer.tracker_id.or(tracker.tracker_id.take());
         tracker.not_before = Instant::ORIGIN;
-        tracker.started |= event == Event::Started;
+        tracker.started |= matches!(event, Event::Started | Event::Paused);
         if event == Event::Completed {
             self.completed = false;
         }

@@ -9,7 +9,7 @@ use core::fmt;
 pub enum Closed {
     /// Sent a piece that does not match its hash, proven.
     Banned,
-    /// Both ends have everything: nothing will ever flow.
+    /// Both ends have everything, or all they want: nothing will ever flow.
     BothSeeders,
     /// The socket could not be connected.
     Dial(String),

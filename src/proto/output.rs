@@ -25,7 +25,7 @@ pub enum Action {
     },
     /// The same with TLS between, for a tracker.
     DialTls(TlsDial),
-    /// Every piece is verified: give the content its final name.
+    /// Every piece that is wanted is verified: give the content its final name.
     Finish(SwarmId),
     /// A magnet link's metadata is complete and verified; answer with `handle_metadata` or
     /// `handle_metadata_refused`.
@@ -88,7 +88,7 @@ pub enum Asker {
 pub enum Event {
     /// An HTTP request that is not for the tracker; to be answered by `Peer::answer`.
     Asked(Asked),
-    /// A swarm's last piece was verified.
+    /// The last piece of a swarm that is wanted was verified.
     Completed(SwarmId),
     /// Handshakes are exchanged with a peer.
     Connected(Met),
@@ -151,6 +151,8 @@ pub enum Status {
     Metadata,
     /// The user has stopped it for a while.
     Paused,
+    /// Has every piece of the files chosen, and others are missing (BEP 21).
+    PartialSeed,
     /// Missing pieces that connected peers have.
     Peer,
     /// Has every piece.
@@ -169,6 +171,7 @@ impl fmt::Display for Status {
             Self::Leech => "leech",
             Self::Metadata => "metadata",
             Self::Paused => "paused",
+            Self::PartialSeed => "partial seed",
             Self::Peer => "peer",
             Self::Seeder => "seeder",
             Self::Stalled => "stalled",

@@ -5,6 +5,7 @@ use super::depth::Depth;
 use super::incoming::Incoming;
 use super::peer::metadata::Early;
 use super::pex::Exchange;
+use super::picker::Picker;
 use super::tracker::End;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::{Block, PieceIndex};
@@ -156,10 +157,10 @@ impl Peering {
         self.upload_only || self.pieces.as_ref().is_some_and(|p| p.is_full())
     }
 
-    /// Whether it has a piece that `have` lacks.
+    /// Whether it has a piece that we lack and want.
     #[must_use]
-    pub fn has_any_lacking(&self, have: &Bitfield) -> bool {
-        self.pieces.as_ref().is_some_and(|pieces| have.lacks_any_of(pieces))
+    pub fn has_any_lacking(&self, picker: &Picker) -> bool {
+        self.pieces.as_ref().is_some_and(|pieces| picker.lacks_any_of(pieces))
     }
 
     /// Blocks it owes us, the one under way counted.

@@ -44,6 +44,8 @@ pub struct Picker {
     geometry: Geometry,
     padding: Padding,
     have: Bitfield,
+    /// Invariant: no other piece is begun or in `order`. `None`: all are wanted.
+    wanted: Option<Bitfield>,
     availability: Vec<u16>,
     /// Peers that have everything; not counted in `availability`.
     seeds: u32,
@@ -79,8 +81,50 @@ impl Picker {
         }
         let bounds = vec![u32::try_from(order.len()).expect("no more than all pieces")];
         let availability = vec![0; geometry.piece_count() as usize];
-        let (padding, partials) = (Padding::default(), BTreeMap::new());
-        Self { geometry, padding, have, availability, seeds: 0, order, place, bounds, partials }
+        let (padding, wanted, partials) = (Padding::default(), None, BTreeMap::new());
+        let seeds = 0;
+        Self {
+            geometry,
+            padding,
+            have,
+            wanted,
+            availability,
+            seeds,
+            order,
+            place,
+            bounds,
+            partials,
+        }
+    }
+
+    /// Only these pieces are to be fetched. Before anything is asked for.
+    pub fn want_only(&mut self, wanted: Bitfield) {
+        for piece in self.geometry.pieces().filter(|piece| !wanted.get(piece.get())) {
+            self.partials.remove(&piece);
+            self.unlist(piece.get());
+        }
+        self.wanted = Some(wanted);
+    }
+
+    /// The pieces to be fetched, where those are not all.
+    #[must_use]
+    pub const fn wanted(&self) -> Option<&Bitfield> {
+        self.wanted.as_ref()
+    }
+
+    /// Whether every piece that is wanted is verified.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.order.is_empty() && self.partials.is_empty()
+    }
+
+    /// Whether there is among `theirs` a piece that is wanted.
+    #[must_use]
+    pub fn lacks_any_of(&self, theirs: &Bitfield) -> bool {
+        match &self.wanted {
+            Some(wanted) => self.have.lacks_any_of_wanted(theirs, wanted),
+            None => self.have.lacks_any_of(theirs),
+        }
     }
 
     /// BEP 47: blocks of nothing but padding are not asked for. A piece of nothing else is found by
@@ -435,7 +479,8 @@ impl Picker {
 
     /// Puts the piece back into `order`: from the end, down to the end of its group.
     fn list(&mut self, piece: u32) {
-        if self.place[piece as usize] != GONE {
+        let unwanted = self.wanted.as_ref().is_some_and(|wanted| !wanted.get(piece));
+        if unwanted || self.place[piece as usize] != GONE {
             return;
         }
         let end = self.order.len() as u32;
@@ -521,6 +566,11 @@ mod tests {
             let upto = |p: &&u32| usize::from(picker.availability[**p as usize]) <= a;
             assert_eq!(bound as usize, picker.order.iter().filter(upto).count(), "group {a}");
         }
+        let wanted = |p: &u32| picker.wanted.as_ref().is_none_or(|wanted| wanted.get(*p));
+        assert!(picker.order.iter().all(wanted));
+        assert!(picker.partials.keys().all(|p| wanted(&p.get())));
+        let missing = picker.geometry.pieces().map(PieceIndex::get).filter(wanted);
+        assert_eq!(picker.is_done(), missing.filter(|&p| !picker.have.get(p)).count() == 0);
     }
 
     proptest! {
@@ -529,6 +579,12 @@ mod tests {
             let mut rng = Rng::new(seed);
             let geometry = Geometry::new(40 * 32_768 - 5, 32_768).unwrap();
             let mut picker = Picker::new(geometry, Bitfield::new(40), &mut rng);
+            if rng.below(2) == 0 {
+                let mut wanted = Bitfield::new(40);
+                (0..40).filter(|_| rng.below(3) == 0).for_each(|p| { wanted.set(p); });
+                picker.restore(geometry.piece(7).unwrap(), &Bitfield::full(2));
+                picker.want_only(wanted);
+            }
             let mut peers: Vec<Bitfield> = Vec::new();
             let mut asked: Vec<Block> = Vec::new();
             for _ in 0..steps {

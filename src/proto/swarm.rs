@@ -68,7 +68,7 @@ pub(super) enum Stage {
     Metadata,
     /// Missing pieces.
     Downloading,
-    /// All there.
+    /// All there that is wanted.
     Complete,
     /// The disk failed.
     Failed,
@@ -128,10 +128,12 @@ pub struct Report {
     pub name: String,
     /// What we are in it.
     pub status: Status,
-    /// Verified bytes.
+    /// Verified bytes of what is wanted: pieces that hold something of a chosen file.
     pub have: u64,
-    /// Bytes in all.
+    /// Bytes of that in all.
     pub length: u64,
+    /// Verified bytes, wanted or not.
+    pub verified: u64,
     /// Bytes a second coming in.
     pub down_rate: u64,
     /// Bytes a second going out.
@@ -167,19 +169,45 @@ impl Swarm {
     /// Verified bytes.
     #[must_use]
     pub fn have_bytes(&self) -> u64 {
-        let geometry = &self.torrent.geometry;
         let have = self.picker.have();
-        let whole = u64::from(have.count()) * u64::from(geometry.piece_length());
+        self.bytes_of(have.count(), |last| have.get(last))
+    }
+
+    /// Verified bytes of the pieces that are wanted, and how many bytes those have.
+    #[must_use]
+    pub fn wanted_bytes(&self) -> (u64, u64) {
+        let have = self.picker.have();
+        let Some(wanted) = self.picker.wanted() else {
+            return (self.have_bytes(), self.torrent.geometry.length());
+        };
+        let both = |last| have.get(last) && wanted.get(last);
+        (
+            self.bytes_of(have.count_with(wanted), both),
+            self.bytes_of(wanted.count(), |last| wanted.get(last)),
+        )
+    }
+
+    /// Bytes of so many pieces; the last of all is shorter, where it is `among` them.
+    fn bytes_of(&self, count: u32, among: impl Fn(u32) -> bool) -> u64 {
+        let geometry = &self.torrent.geometry;
+        let whole = u64::from(count) * u64::from(geometry.piece_length());
         let last = geometry.piece_count().checked_sub(1).and_then(|last| geometry.piece(last));
         match last {
-            Some(last) if have.get(last.get()) => {
+            Some(last) if among(last.get()) => {
                 whole - u64::from(geometry.piece_length() - geometry.piece_size(last))
             }
             _ => whole,
         }
     }
 
-    /// Bytes still missing (BEP 3 `left`).
+    /// BEP 21: nothing is wanted any more, and not all is there.
+    #[must_use]
+    pub fn is_partial_seed(&self) -> bool {
+        self.stage == Stage::Complete && !self.picker.is_complete()
+    }
+
+    /// Bytes still missing of the whole torrent (BEP 3 `left`), wanted or not: 0 would make a
+    /// seeder of us. libtorrent and Transmission count alike.
     #[must_use]
     pub fn left(&self) -> u64 {
         if self.stage == Stage::Metadata {

@@ -109,6 +109,19 @@ impl Bitfield {
         (0..self.len).filter(|&i| self.get(i))
     }
 
+    /// Number of indices that both sets have.
+    #[must_use]
+    pub fn count_with(&self, other: &Self) -> u32 {
+        self.bytes.iter().zip(&other.bytes).map(|(a, b)| (a & b).count_ones()).sum()
+    }
+
+    /// Whether `other` has an index of `wanted` that this set lacks.
+    #[must_use]
+    pub fn lacks_any_of_wanted(&self, other: &Self, wanted: &Self) -> bool {
+        let theirs = other.bytes.iter().zip(&wanted.bytes).map(|(a, b)| a & b);
+        self.bytes.iter().zip(theirs).any(|(mine, theirs)| theirs & !mine != 0)
+    }
+
     /// Whether `other` has an index that this set lacks.
     #[must_use]
     pub fn lacks_any_of(&self, other: &Self) -> bool {
@@ -145,5 +158,12 @@ mod tests {
         assert!(a.lacks_any_of(&Bitfield::full(10)));
         assert!(!Bitfield::full(10).lacks_any_of(&a));
         assert_eq!(a.iter().count(), 9);
+        let mut wanted = Bitfield::new(10);
+        wanted.set(3);
+        assert!(!a.lacks_any_of_wanted(&Bitfield::full(10), &wanted));
+        wanted.set(9);
+        assert!(a.lacks_any_of_wanted(&Bitfield::full(10), &wanted));
+        assert!(!a.lacks_any_of_wanted(&a, &wanted));
+        assert_eq!(a.count_with(&wanted), 1);
     }
 }

@@ -37,6 +37,8 @@ pub enum Event {
     Started,
     /// The last piece has come. Never said by who was complete at start.
     Completed,
+    /// It is a partial seed: it wants nothing more, and has not everything (BEP 21).
+    Paused,
     /// It leaves.
     Stopped,
 }
@@ -116,6 +118,7 @@ pub fn parse_query(query: &str) -> Result<AnnounceRequest, QueryError> {
         event: match get("event").as_deref() {
             Some(b"started") => Event::Started,
             Some(b"completed") => Event::Completed,
+            Some(b"paused") => Event::Paused,
             Some(b"stopped") => Event::Stopped,
             _ => Event::None,
         },
@@ -183,6 +186,7 @@ pub fn build_query(request: &AnnounceRequest) -> String {
         Event::None => {}
         Event::Started => query.push_str("&event=started"),
         Event::Completed => query.push_str("&event=completed"),
+        Event::Paused => query.push_str("&event=paused"),
         Event::Stopped => query.push_str("&event=stopped"),
     }
     if let Some(numwant) = request.numwant {
@@ -534,10 +538,11 @@ mod tests {
 
     #[test]
     fn what_is_absent_or_odd_has_a_meaning() {
-        let r = asked("&port=1&left=-1&event=paused&numwant=-1&uploaded=x&port=2").unwrap();
+        let r = asked("&port=1&left=-1&event=resumed&numwant=-1&uploaded=x&port=2").unwrap();
         assert_eq!((r.port, r.left, r.event, r.numwant), (1, u64::MAX, Event::None, None));
         assert!(r.compact && !r.no_peer_id && r.key.is_none());
         assert!(asked("&port=1&compact=1").unwrap().compact);
+        assert_eq!(asked("&port=1&event=paused").unwrap().event, Event::Paused);
     }
 
     #[test]
@@ -667,7 +672,7 @@ mod tests {
             port in 1_u16..,
             flags in any::<(bool, bool)>(),
             event in prop::sample::select(
-                vec![Event::None, Event::Started, Event::Completed, Event::Stopped]),
+                vec![Event::None, Event::Started, Event::Completed, Event::Paused, Event::Stopped]),
             numwant in prop::option::of(0_usize..1000),
             key in prop::option::of(prop::collection::vec(any::<u8>(), 1..64)),
             tracker_id in prop::option::of(prop::collection::vec(any::<u8>(), 1..64)),

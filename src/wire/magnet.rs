@@ -2,14 +2,14 @@
 //! where to find it.
 
 use super::address::{printable, HostPort};
+use super::choice::Choice;
 use crate::units::id::InfoHash;
 use core::fmt;
-use core::ops::RangeInclusive;
 use percent_encoding::{percent_decode_str, utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
 
 /// Bytes of the longest link that is read: a hundred long announce URLs.
 pub const MAGNET_BYTES_MAX: usize = 64 * 1024;
-/// Trackers, peers, web seeds and ranges of files that are kept, of each.
+/// Trackers, peers and web seeds that are kept, of each.
 const HINTS_MAX: usize = 100;
 /// Characters of the longest name that is kept.
 const NAME_CHARS_MAX: usize = 255;
@@ -31,7 +31,7 @@ pub struct Magnet {
     /// `ws`: web seeds as they stand, not checked.
     pub web_seeds: Vec<String>,
     /// `so` (BEP 53): the files wanted, by index; `None` where all are.
-    pub select: Option<Vec<RangeInclusive<u32>>>,
+    pub select: Option<Choice>,
 }
 
 /// Why a text is not a magnet link we can use.
@@ -101,7 +101,11 @@ impl Magnet {
                     let peer = HostPort::parse(&value, 0).ok().filter(|peer| peer.port != 0);
                     peer.into_iter().for_each(|peer| keep(&mut magnet.peers, peer));
                 }
-                "so" => magnet.select = Some(selection(&value)?),
+                "so" => {
+                    let choice = Choice::parse(&value);
+                    let bad = |_| MagnetError::BadSelection(printable(&value));
+                    magnet.select = Some(choice.map_err(bad)?);
+                }
                 _ => {}
             }
         }
@@ -189,25 +193,6 @@ fn from_base32(text: &str) -> Option<InfoHash> {
     Some(InfoHash(hash))
 }
 
-/// BEP 53: indices and ranges of them, as in `0,2,4-6`.
-fn selection(text: &str) -> Result<Vec<RangeInclusive<u32>>, MagnetError> {
-    let bad = || MagnetError::BadSelection(printable(text));
-    let index = |text: &str| {
-        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        text.parse::<u32>().ok().filter(|_| digits).ok_or_else(bad)
-    };
-    let mut ranges = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let range = index(first)?..=index(last)?;
-        if range.is_empty() || ranges.len() >= HINTS_MAX {
-            return Err(bad());
-        }
-        ranges.push(range);
-    }
-    Ok(ranges)
-}
-
 impl fmt::Display for Magnet {
     /// The link, in the form that [`Magnet::parse`] reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -225,12 +210,8 @@ impl fmt::Display for Magnet {
         for seed in &self.web_seeds {
             write!(f, "&ws={}", escape(seed))?;
         }
-        for (n, range) in self.select.iter().flatten().enumerate() {
-            f.write_str(if n == 0 { "&so=" } else { "," })?;
-            match (range.start(), range.end()) {
-                (first, last) if first == last => write!(f, "{first}")?,
-                (first, last) => write!(f, "{first}-{last}")?,
-            }
+        if let Some(choice) = &self.select {
+            write!(f, "&so={choice}")?;
         }
         Ok(())
     }
@@ -282,7 +263,7 @@ mod tests {
         let peers: Vec<_> = magnet.peers.iter().map(ToString::to_string).collect();
         assert_eq!(peers, ["10.0.0.1:5000", "[fd00::1]:6"]);
         assert_eq!(magnet.web_seeds, ["http://w/"]);
-        assert_eq!(magnet.select, Some(vec![0..=0, 2..=2, 4..=6]));
+        assert_eq!(magnet.select, Choice::parse("0,2,4-6").ok());
         let text = magnet.to_string();
         assert!(text.ends_with(
             "&dn=A%20b%20%C3%A4&tr=http://t/announce&tr=udp://u:1&x.pe=10.0.0.1:5000\

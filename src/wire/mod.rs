@@ -5,6 +5,7 @@ pub mod address;
 pub mod announce;
 pub mod bencode;
 pub mod catalogue;
+pub mod choice;
 pub mod create;
 pub mod digest;
 pub mod extended;

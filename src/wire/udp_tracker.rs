@@ -259,7 +259,8 @@ fn write_announce(out: &mut Vec<u8>, announce: &AnnounceRequest) {
         out.extend_from_slice(&number.to_be_bytes());
     }
     let event: u32 = match announce.event {
-        Event::None => 0,
+        // BEP 15 has no number for `paused`.
+        Event::None | Event::Paused => 0,
         Event::Completed => 1,
         Event::Started => 2,
         Event::Stopped => 3,

@@ -19,8 +19,8 @@ pub(super) fn write_text(magnet: &Magnet, out: &mut dyn Write) -> io::Result<()>
     for seed in &magnet.web_seeds {
         row("url-list", &escape(seed))?;
     }
-    if let Some(select) = selection(magnet) {
-        row("files wanted", &select)?;
+    if let Some(choice) = &magnet.select {
+        row("files wanted", choice)?;
     }
     row("link", magnet)
 }
@@ -47,16 +47,8 @@ pub(super) fn write_json(magnet: &Magnet, out: &mut dyn Write) -> io::Result<()>
     }
     out.write_all(br#","other":{},"peers":"#)?;
     list(out, &magnet.peers, |peer| json_string(&peer.to_string()))?;
-    text_member(out, "select", selection(magnet).as_deref())?;
+    let select = magnet.select.as_ref().map(ToString::to_string);
+    text_member(out, "select", select.as_deref())?;
     text_member(out, "magnet", Some(&magnet.to_string()))?;
     out.write_all(b"}\n")
-}
-
-/// The files of `so=`, as it writes them.
-fn selection(magnet: &Magnet) -> Option<String> {
-    let ranges = magnet.select.as_ref()?.iter().map(|range| match (range.start(), range.end()) {
-        (first, last) if first == last => first.to_string(),
-        (first, last) => format!("{first}-{last}"),
-    });
-    Some(ranges.collect::<Vec<_>>().join(","))
 }

@@ -2,6 +2,7 @@
 
 use super::{Announcer, State};
 use crate::units::id::{InfoHash, PeerId};
+use crate::units::time::Instant;
 use crate::wire::address::{is_lan, Host, Scheme};
 use crate::wire::announce::{build_query, AnnounceRequest, Event};
 use crate::wire::http;
@@ -42,6 +43,13 @@ impl Announcer {
         let query = build_query(&announce);
         let joint = if flight.path.contains('?') { '&' } else { '?' };
         http::get(&flight.target, &format!("{}{joint}{query}", flight.path))
+    }
+
+    /// BEP 21: we want nothing more, and have not everything. Every announce says so from now on,
+    /// the first as soon as the `min interval` allows.
+    pub fn partial_seed(&mut self, now: Instant) {
+        self.partial_seed = true;
+        self.want_peers(now);
     }
 
     pub(super) fn announce(&self, stats: &Stats, event: Event) -> AnnounceRequest {

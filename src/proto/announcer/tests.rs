@@ -250,6 +250,31 @@ fn a_tracker_that_does_not_know_us_hears_started_first() {
 }
 
 #[test]
+fn a_partial_seed_says_paused_in_every_announce() {
+    let mut a = announcer(Some("10.0.0.9"), &[]);
+    assert_eq!(poll(&mut a, at(0)).unwrap(), "10.0.0.9:5000 Started");
+    succeed(&mut a, at(0));
+    a.partial_seed(at(10));
+    assert_eq!(poll(&mut a, at(29)), None, "not before the min interval");
+    assert_eq!(poll(&mut a, at(30)).unwrap(), "10.0.0.9:5000 Paused");
+    assert!(requested(&a).contains("&event=paused"));
+    succeed(&mut a, at(30));
+    assert_eq!(poll(&mut a, at(90)).unwrap(), "10.0.0.9:5000 Paused");
+    succeed(&mut a, at(90));
+    a.stop(at(91));
+    assert_eq!(poll(&mut a, at(91)).unwrap(), "10.0.0.9:5000 Stopped");
+    // So at the start as well, and who has heard it hears that we leave.
+    let mut a = announcer(Some("10.0.0.9"), &[]);
+    a.partial_seed(at(0));
+    a.start(at(0));
+    assert_eq!(poll(&mut a, at(0)).unwrap(), "10.0.0.9:5000 Paused");
+    succeed(&mut a, at(0));
+    assert!(!a.owes_completed());
+    a.stop(at(1));
+    assert_eq!(poll(&mut a, at(1)).unwrap(), "10.0.0.9:5000 Stopped");
+}
+
+#[test]
 fn stopped_goes_to_who_answered() {
     let mut a = announcer(None, &[&["http://a.a/"], &["http://b.a/"]]);
     let _ = poll(&mut a, at(0)).unwrap();

@@ -240,6 +240,7 @@ impl Peer {
             Said::None => "",
             Said::Started => ": started",
             Said::Completed => ": completed",
+            Said::Paused => ": paused, a partial seed",
             Said::Stopped => ": stopped",
         };
         log::info!("tracker: {} announces{event}", announced.addr);

@@ -31,7 +31,9 @@ impl Peer {
         let Some(conn) = conn else { return };
         let (addr, peering) = (listens_at(conn), conn.peering());
         let (Some(addr), Some(peering)) = (addr, peering) else { return };
-        let (peer_id, left) = (peering.peer_id, peering.is_seeder().then_some(0));
+        // A partial seed (BEP 21) is no seeder.
+        let has_all = peering.pieces.as_ref().is_some_and(|pieces| pieces.is_full());
+        let (peer_id, left) = (peering.peer_id, has_all.then_some(0));
         let Some(swarm) = self.swarms.get(&peering.swarm) else { return };
         if !swarm.torrent.private {
             self.tracker.learn(now, swarm.torrent.info_hash, addr, peer_id, left);

@@ -438,7 +438,7 @@ impl Peer {
             // Some seeders say what they have only to who is interested; each waiting for the
             // other would last for ever. So silence about pieces counts as having some.
             let untold = !peering.bitfield_said && now - peering.since >= super::TICK;
-            let lacking = peering.has_any_lacking(swarm.picker.have());
+            let lacking = peering.has_any_lacking(&swarm.picker);
             if lacking {
                 swarm.searching_since = None;
             }

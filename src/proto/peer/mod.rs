@@ -6,6 +6,7 @@
 //! connection that is gone does nothing either.
 
 mod announce;
+mod chosen;
 mod closing;
 mod datagrams;
 mod dial;
@@ -343,19 +344,23 @@ impl Peer {
 
     /// What people are told of every swarm.
     pub fn report(&mut self, now: Instant) -> Vec<Report> {
-        let report = |swarm: &mut Swarm| Report {
-            id: swarm.id,
-            info_hash: swarm.torrent.info_hash,
-            name: swarm.torrent.name.clone(),
-            status: swarm.status,
-            have: swarm.have_bytes(),
-            length: swarm.torrent.geometry.length(),
-            down_rate: swarm.down.get(now),
-            up_rate: swarm.up.get(now),
-            downloaded: swarm.downloaded,
-            uploaded: swarm.uploaded,
-            wasted: swarm.wasted,
-            peers: swarm.members.len(),
+        let report = |swarm: &mut Swarm| {
+            let (have, length) = swarm.wanted_bytes();
+            Report {
+                id: swarm.id,
+                info_hash: swarm.torrent.info_hash,
+                name: swarm.torrent.name.clone(),
+                status: swarm.status,
+                have,
+                length,
+                verified: swarm.have_bytes(),
+                down_rate: swarm.down.get(now),
+                up_rate: swarm.up.get(now),
+                downloaded: swarm.downloaded,
+                uploaded: swarm.uploaded,
+                wasted: swarm.wasted,
+                peers: swarm.members.len(),
+            }
         };
         self.swarms.values_mut().filter(|swarm| swarm.is_here()).map(report).collect()
     }
@@ -372,7 +377,7 @@ impl Peer {
         self.swarms.get(&id)
     }
 
-    /// Whether every swarm has every piece, and each tracker knows.
+    /// Whether every swarm has every piece that is wanted.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let mut here = self.swarms.values().filter(|swarm| swarm.is_here()).peekable();

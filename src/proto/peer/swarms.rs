@@ -122,10 +122,12 @@ impl Peer {
         if swarm.stage != Stage::Checking {
             return;
         }
-        let complete = swarm.picker.is_complete();
+        let complete = swarm.picker.is_done();
         swarm.stage = if complete { Stage::Complete } else { Stage::Downloading };
         swarm.searching_since = Some(now);
-        if complete {
+        if swarm.is_partial_seed() {
+            swarm.announcer.partial_seed(now);
+        } else if complete {
             swarm.dealer = Some(Dealer::new(swarm.geometry(), &mut self.rng));
         }
         if !swarm.paused {
@@ -207,7 +209,7 @@ impl Peer {
         for liar in liars {
             self.ban(now, id, liar);
         }
-        let complete = self.swarms.get(&id).is_some_and(|s| s.picker.is_complete());
+        let complete = self.swarms.get(&id).is_some_and(|s| s.picker.is_done());
         if complete {
             self.complete(now, id);
         } else if !good {
@@ -274,6 +276,7 @@ impl Peer {
             Stage::Left(_) => return,
             Stage::Metadata => Status::Metadata,
             _ if swarm.paused => Status::Paused,
+            Stage::Complete if swarm.is_partial_seed() => Status::PartialSeed,
             Stage::Complete => Status::Seeder,
             Stage::Downloading if swarm.stalled.is_some() => Status::Stalled,
             Stage::Downloading if swarm.members.is_empty() => Status::Waiting,
@@ -300,19 +303,24 @@ impl Peer {
         self.events.push_back(Event::StatusChanged(id, status));
     }
 
-    /// A3: from peer to seeder.
+    /// A3: from peer to seeder, or to partial seed.
     fn complete(&mut self, now: Instant, id: SwarmId) {
         let Some(swarm) = self.swarms.get_mut(&id) else { return };
         if swarm.stage != Stage::Downloading {
             return;
         }
         swarm.stage = Stage::Complete;
-        swarm.dealer = Some(Dealer::new(swarm.geometry(), &mut self.rng));
-        swarm.announcer.completed(now);
-        let (name, count) = (&swarm.torrent.name, swarm.geometry().piece_count());
-        log::info!("{name}: complete, all {count} pieces verified");
         let (info_hash, members) = (swarm.torrent.info_hash, swarm.members.clone());
-        self.tracker.completed(info_hash);
+        let (name, count) = (&swarm.torrent.name, swarm.picker.have().count());
+        if swarm.is_partial_seed() {
+            log::info!("{name}: the chosen files are complete, {count} pieces verified");
+            swarm.announcer.partial_seed(now);
+        } else {
+            log::info!("{name}: complete, all {count} pieces verified");
+            swarm.dealer = Some(Dealer::new(swarm.geometry(), &mut self.rng));
+            swarm.announcer.completed(now);
+            self.tracker.completed(info_hash);
+        }
         self.actions.push_back(Action::Finish(id));
         self.events.push_back(Event::Completed(id));
         for member in members {

@@ -1,12 +1,14 @@
 //! What this peer shares, over HTTP on the wire port (E4): a page for people, the catalogue for
 //! programs, the .torrent files. Read-only, and nothing that is not for everybody: private
-//! torrents (BEP 27) are left out, since their announces may hold a secret of the user.
+//! torrents (BEP 27) are left out, since their announces may hold a secret of the user, and so are
+//! paused ones, since nobody would get them.
 
 use super::page;
 use crate::proto::output::Asked;
 use crate::proto::swarm::Report;
 use crate::reactor::contents::Content;
 use crate::reactor::engine::Reactor;
+use crate::units::id::SwarmId;
 use crate::units::limits::{CATALOGUE_ENTRIES_MAX, CATALOGUE_HOSTS_MAX};
 use crate::wire::address::is_lan;
 use crate::wire::catalogue::{encode, near, Catalogue, Entry, Wanted};
@@ -48,11 +50,16 @@ pub fn answer(reactor: &mut Reactor, asked: &Asked) -> Vec<u8> {
     bytes
 }
 
+/// Whether others may hear of that torrent.
+fn is_offered(reactor: &Reactor, id: SwarmId, content: &Content) -> bool {
+    !content.metainfo.private && !reactor.is_paused(id)
+}
+
 /// All torrents that are for everybody, with what people are told of each.
 fn shared(reactor: &mut Reactor) -> Vec<Entry> {
     let reports = reactor.reports();
-    let public = reactor.contents().filter(|(_, content)| !content.metainfo.private);
-    let entries = public.filter_map(|(id, content)| {
+    let offered = reactor.contents().filter(|(id, content)| is_offered(reactor, *id, content));
+    let entries = offered.filter_map(|(id, content)| {
         let report = reports.iter().find(|report| report.id == id)?;
         Some(entry(content, report))
     });
@@ -100,18 +107,17 @@ fn catalogue(reactor: &mut Reactor, wanted: &Wanted) -> Catalogue {
 /// Torrents with a file of that name in one of their folders.
 fn torrents_with_file(reactor: &Reactor, name: &str) -> Vec<String> {
     let has = |content: &Content| {
-        let metainfo = &content.metainfo;
-        !metainfo.private && metainfo.files.iter().any(|f| f.path.last().is_some_and(|l| l == name))
+        content.metainfo.files.iter().any(|f| f.path.last().is_some_and(|last| last == name))
     };
-    let found = reactor.contents().filter(|(_, content)| has(content));
+    let found = reactor.contents().filter(|(id, c)| is_offered(reactor, *id, c) && has(c));
     found.take(5).map(|(_, content)| content.metainfo.name.clone()).collect()
 }
 
 /// The .torrent of the content of that name, byte for byte. Names are only compared, so that no
 /// request can name a file.
 fn torrent(reactor: &Reactor, name: &str) -> Option<Vec<u8>> {
-    let mut contents = reactor.contents().map(|(_, content)| content);
-    let content = contents.find(|c| c.metainfo.name == name && !c.metainfo.private)?;
+    let mut offered = reactor.contents().filter(|(id, c)| is_offered(reactor, *id, c));
+    let (_, content) = offered.find(|(_, content)| content.metainfo.name == name)?;
     match super::read_torrent(&content.source) {
         Ok(bytes) => Some(bytes),
         // Its file is gone or never was one; all that matters of it is still here.

@@ -100,6 +100,8 @@ pub struct End {
 struct Swarm {
     /// Bytes that we ourselves still miss.
     left: u64,
+    /// We take no part ourselves: neither listed nor counted.
+    away: bool,
     /// Times that somebody completed.
     downloaded: u64,
     /// Invariant: at most [`TRACKER_ENTRIES_MAX`]; the keys are unmapped and dialable.
@@ -130,7 +132,7 @@ impl Tracker {
     /// Serves this swarm, of which we are ourselves; we miss `left` bytes. To be called again
     /// when that changes.
     pub fn track(&mut self, info_hash: InfoHash, left: u64) {
-        let new = Swarm { left, downloaded: 0, entries: BTreeMap::new(), turn: 0 };
+        let new = Swarm { left, away: false, downloaded: 0, entries: BTreeMap::new(), turn: 0 };
         self.swarms.entry(info_hash).or_insert(new).left = left;
     }
 
@@ -139,6 +141,14 @@ impl Tracker {
         if let Some(swarm) = self.swarms.get_mut(&info_hash) {
             swarm.left = 0;
             swarm.downloaded = swarm.downloaded.saturating_add(1);
+        }
+    }
+
+    /// Whether we ourselves take no part for a while, as when the torrent is paused. The others
+    /// still find each other here, but not us.
+    pub fn set_away(&mut self, info_hash: InfoHash, away: bool) {
+        if let Some(swarm) = self.swarms.get_mut(&info_hash) {
+            swarm.away = away;
         }
     }
 
@@ -425,10 +435,11 @@ impl Swarm {
     fn counts(&self) -> Counts {
         let complete = self.entries.values().filter(|entry| entry.complete).count() as u64;
         let incomplete = self.entries.len() as u64 - complete;
-        let we_are = u64::from(self.left == 0);
+        let seeding = u64::from(!self.away && self.left == 0);
+        let missing = u64::from(!self.away && self.left > 0);
         Counts {
-            complete: complete + we_are,
-            incomplete: incomplete + 1 - we_are,
+            complete: complete + seeding,
+            incomplete: incomplete + missing,
             downloaded: self.downloaded,
         }
     }
@@ -460,7 +471,7 @@ impl Swarm {
     ) -> Vec<(SocketAddr, PeerId)> {
         let mut peers = Vec::new();
         let fits = |addr: SocketAddr| v6.is_none_or(|v6| addr.is_ipv6() == v6);
-        if wanted > 0 && fits(own) && own != asker && is_dialable(own) {
+        if wanted > 0 && !self.away && fits(own) && own != asker && is_dialable(own) {
             peers.push((own, own_id));
         }
         let named = self.entries.iter().filter(|(_, e)| hearsay || e.peer_id.is_some());
@@ -626,6 +637,19 @@ mod tests {
         assert_eq!(t.counts(&other), (1, 0, 0));
         t.untrack(&HASH);
         assert_eq!(t.counts(&HASH), (0, 0, 0));
+    }
+
+    #[test]
+    fn who_is_away_is_neither_listed_nor_counted_and_still_answers() {
+        let mut t = tracker();
+        let _ = announce(&mut t, 0, "10.0.0.1", &query(6000));
+        t.set_away(HASH, true);
+        assert_eq!(t.counts(&HASH), (0, 1, 0));
+        assert_eq!(peers(&mut t, "10.0.0.2", &query(6000)), ["10.0.0.1:6000"]);
+        t.set_away(HASH, false);
+        assert_eq!(t.counts(&HASH), (1, 2, 0));
+        let all = ["10.0.0.9:5000", "10.0.0.1:6000"];
+        assert_eq!(peers(&mut t, "10.0.0.2", &query(6000)), all);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod fetching;
 mod frames;
 mod life;
 mod magnets;
+mod pausing;
 mod ports;
 mod process;
 mod serving;

@@ -17,7 +17,7 @@ fn tracking(name: &str) -> (Torrent, Host, Peer) {
 }
 
 /// The target of an announce.
-fn announce(torrent: &Torrent, name: u8, port: u16, more: &str) -> String {
+pub fn announce(torrent: &Torrent, name: u8, port: u16, more: &str) -> String {
     let (hash, name) = (escape(&torrent.info_hash), escape(&[name; 20]));
     format!("/announce?info_hash={hash}&peer_id={name}&port={port}&left=9{more}")
 }
@@ -41,7 +41,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The whole body of a compact answer.
-fn expected(complete: u32, incomplete: u32, asker: IpAddr, peers: &[SocketAddr]) -> Vec<u8> {
+pub fn expected(complete: u32, incomplete: u32, asker: IpAddr, peers: &[SocketAddr]) -> Vec<u8> {
     let ip = compact(&[SocketAddr::new(asker, 0)]);
     let ip = string(&ip[..ip.len() - 2]);
     let counts = format!("8:completei{complete}e11:external ip");
@@ -54,7 +54,7 @@ fn expected(complete: u32, incomplete: u32, asker: IpAddr, peers: &[SocketAddr])
 }
 
 #[track_caller]
-fn same(found: &(String, Vec<u8>), body: &[u8]) {
+pub fn same(found: &(String, Vec<u8>), body: &[u8]) {
     assert_eq!(found.0, "HTTP/1.1 200 OK");
     let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
     assert_eq!(shown(&found.1), shown(body));

@@ -8,7 +8,8 @@ use crate::units::time::Instant;
 
 impl Peer {
     /// Leaves the swarm for a while: hangs up on everybody, tells the tracker `stopped`, and
-    /// neither dials nor answers in it. False where it is paused already, or not here.
+    /// neither dials nor answers in it. Our own tracker goes on for the others, without us.
+    /// False where it is paused already, or not here.
     pub fn pause(&mut self, now: Instant, id: SwarmId) -> bool {
         let Some(swarm) = self.swarms.get_mut(&id) else { return false };
         if core::mem::replace(&mut swarm.paused, true) {
@@ -17,7 +18,8 @@ impl Peer {
         if swarm.stage != Stage::Checking {
             swarm.announcer.stop(now);
         }
-        let members = swarm.members.clone();
+        let (members, info_hash) = (swarm.members.clone(), swarm.torrent.info_hash);
+        self.tracker.set_away(info_hash, true);
         self.lsd_leave(id);
         self.dht_leave(id);
         for member in members {
@@ -52,6 +54,8 @@ impl Peer {
             swarm.announcer.resume(now);
         }
         swarm.contacts.hurry(now);
+        let info_hash = swarm.torrent.info_hash;
+        self.tracker.set_away(info_hash, false);
         self.lsd_join(now, id);
         self.dht_join(now, id);
         self.refresh_status(now, id);

@@ -72,6 +72,13 @@ impl Reactor {
         changed
     }
 
+    /// Whether the user has paused that torrent.
+    #[must_use]
+    pub fn is_paused(&self, swarm: SwarmId) -> bool {
+        let content = self.contents.get(&swarm);
+        content.is_some_and(|content| self.paused.contains(&content.metainfo.info_hash))
+    }
+
     /// The torrent is to go: nothing of its pause is to be remembered.
     pub fn forget_paused(&mut self, swarm: SwarmId) {
         if let Some(content) = self.contents.get(&swarm) {

@@ -2,7 +2,7 @@
 //! it. One file, no scripts, nothing from elsewhere.
 
 use super::progress::bytes;
-use super::text::is_unsafe;
+use super::text::{is_unsafe, quote};
 use crate::wire::catalogue::{encode, torrent_path, Entry, CATALOGUE_PATH};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -91,27 +91,9 @@ fn torrent(out: &mut String, entry: &Entry, here: SocketAddr) {
 /// The command that gets it, as a shell reads it.
 #[must_use]
 pub fn get_command(name: &str, from: Option<SocketAddr>) -> String {
-    let peer = from.map(|from| format!(" --peer {from}")).unwrap_or_default();
+    let peer = from.map(|from| format!(" --peer {}", quote(&from.to_string()))).unwrap_or_default();
     let dashes = if name.starts_with('-') { "-- " } else { "" };
     format!("reactor-peer get{peer} {dashes}{}", quote(name))
-}
-
-/// A word that a shell takes as it stands, or in quotes.
-#[must_use]
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-._+/:@%,=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    let mut quoted = String::from("'");
-    for c in word.chars().filter(|&c| !is_unsafe(c)) {
-        match c {
-            '\'' => quoted.push_str("'\\''"),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('\'');
-    quoted
 }
 
 /// Text as it may stand in HTML, in attributes too.

@@ -6,10 +6,11 @@ use super::desk::{Desk, Out};
 use super::logging;
 use super::progress::Progress;
 use super::stream::Stream;
+use super::text::quote;
 use super::{Failure, DONE};
 use crate::proto::output::{Event, Status};
 use crate::proto::peer::Config;
-use crate::reactor::contents::Places;
+use crate::reactor::contents::{Content, Place, Places};
 use crate::reactor::engine::{Options, Reactor};
 use crate::reactor::folders::{self, shown};
 use crate::reactor::signals::Signal;
@@ -309,6 +310,14 @@ impl Session {
         self.reactor.peer().report(now)
     }
 
+    /// The torrent for the example: the first that is good, of those whose content is here if any is.
+    fn sample(&self) -> Option<&Path> {
+        let offered = self.reactor.contents().filter(|(id, _)| !self.reactor.is_paused(*id));
+        let key =
+            |(_, content): &(_, &Content)| (content.place != Place::Final, content.source.clone());
+        offered.min_by_key(key).map(|(_, content)| content.source.as_path())
+    }
+
     /// Says what is shared, at which address, and how others get it.
     fn introduce(&self, torrents: &Path, shareable: &Path) {
         let port = self.network.listen;
@@ -321,27 +330,24 @@ impl Session {
             log::info!("client ports {first} to {last}; tracker http://{here}/announce");
         }
         log::info!("torrents in {}, content in {}", shown(torrents), shown(shareable));
-        let Some(sample) = first_torrent(torrents) else {
+        let Some(sample) = self.sample() else {
             log::info!("no torrents yet: put a .torrent file into {}", shown(torrents));
             return;
         };
         let program = std::env::args().next().unwrap_or_else(|| "reactor-peer".to_owned());
-        let other_port = last.saturating_add(1);
+        let get = |program: &str, torrent: &Path, more: &str| {
+            let (program, torrent) = (quote(program), quote(&torrent.to_string_lossy()));
+            let here = quote(&here.to_string());
+            format!("{program} get {torrent}{more} --peer {here} --output downloads")
+        };
+        let other = format!(" --listen {}", last.saturating_add(1));
+        log::info!("to get it in a second terminal: {}", get(&program, sample, &other));
+        let copied = sample.file_name().map(Path::new).unwrap_or(sample);
         log::info!(
-            "to get it in a second terminal: {program} get {} --listen {other_port} --peer {here} --output downloads",
-            shown(&sample)
+            "to get it on another host, with the .torrent copied there: {}",
+            get("reactor-peer", copied, "")
         );
-        log::info!("to get it on another host, with the .torrent copied there: reactor-peer get {} --peer {here} --output downloads",
-            sample.file_name().map(|name| shown(Path::new(name))).unwrap_or_default());
     }
-}
-
-fn first_torrent(folder: &Path) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let mut paths: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
-    paths.retain(|path| path.extension().is_some_and(|e| e == "torrent"));
-    paths.sort();
-    paths.into_iter().next_back()
 }
 
 /// Where the DHT is entered: the hosts of `--dht-bootstrap`, and with `--public` its routers.

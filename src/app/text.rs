@@ -10,6 +10,24 @@ pub fn path(path: &Path) -> String {
     escape_bytes(path.as_os_str().as_encoded_bytes())
 }
 
+/// A word that a shell takes as it stands, or in quotes.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._+/:@%,=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    let mut quoted = String::from("'");
+    for c in word.chars().filter(|&c| !is_unsafe(c)) {
+        match c {
+            '\'' => quoted.push_str("'\\''"),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
 /// Bytes in the largest decimal unit that leaves at least one: `3.0 MB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {

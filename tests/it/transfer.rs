@@ -78,8 +78,13 @@ fn the_announce_alone_brings_two_peers_to_the_first() {
 
 #[test]
 fn the_command_that_is_printed_works_as_printed() {
-    let torrent = Torrent::single("sample.bin", 200_000);
+    let torrent = Torrent::single("sam's ple.bin", 200_000);
     let seeder = Host::with_content(&torrent);
+    // Neither a bad .torrent nor one without content is an example, be it the first or the last.
+    for name in ["a.torrent", "z.torrent"] {
+        std::fs::write(seeder.torrents().join(name), "no").unwrap();
+    }
+    seeder.add(&Torrent::single("not here.bin", 200_000));
     // As a student would start it, but for the address.
     let (ip, port) = (seeder.addr.ip().to_string(), seeder.addr.port().to_string());
     let mut peer =

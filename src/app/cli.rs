@@ -18,7 +18,7 @@ mod values;
 
 use super::desk::request::Request;
 use crate::wire::metainfo::text::escape;
-use values::{address, client_ports, count, index, log_level, piece_length, port, span};
+use values::{address, client_ports, count, index, log_level, port, span};
 
 /// Client sockets on a lab's network: the course's ports 5001 to 5006.
 const MAX_CONNS: u16 = 6;
@@ -458,8 +458,9 @@ enum Sub {
     Remove(control::RemoveArgs),
     Pause(control::PauseArgs),
     Resume(control::ResumeArgs),
+    Who(control::WhoArgs),
     Show(ShowArgs),
-    Create(CreateArgs),
+    Create(files::CreateArgs),
     SetAnnounce(files::SetAnnounceArgs),
     Check(files::CheckArgs),
 }
@@ -520,36 +521,6 @@ struct ShowArgs {
     file: PathBuf,
 }
 
-/// Make a .torrent for a file or a folder; the same content gives the same bytes.
-#[derive(FromArgs, ArgsInfo)]
-#[argh(
-    subcommand,
-    name = "create",
-    help_triggers("-h", "--help"),
-    note = "In a folder these are left out: names that begin with a dot, Thumbs.db, desktop.ini, \
-            names that end in .part, symbolic links, and what is neither a file nor a folder."
-)]
-struct CreateArgs {
-    /// a tracker: URL, or IP or IP:PORT of a peer; may be given several times, each is a tier
-    #[argh(option, short = 'a', arg_name = "ADDR")]
-    announce: Vec<String>,
-    /// bytes of a piece, or 256K or 1M (default: a power of two chosen by the length)
-    #[argh(option, from_str_fn(piece_length), arg_name = "N")]
-    piece_length: Option<u32>,
-    /// peers shall come from the trackers only
-    #[argh(switch)]
-    private: bool,
-    /// a note for people
-    #[argh(option, arg_name = "TEXT")]
-    comment: Option<String>,
-    /// the file to write (default: NAME.torrent in the current folder)
-    #[argh(option, short = 'o', arg_name = "FILE")]
-    output: Option<PathBuf>,
-    /// file or folder to share
-    #[argh(positional, arg_name = "PATH")]
-    path: PathBuf,
-}
-
 impl Args {
     fn into_command(mut self) -> Result<Command, UsageError> {
         Ok(match self.command.take() {
@@ -578,6 +549,7 @@ impl Args {
             Some(Sub::Remove(args)) => args.into_command(),
             Some(Sub::Pause(args)) => args.into_command(),
             Some(Sub::Resume(args)) => args.into_command(),
+            Some(Sub::Who(args)) => args.into_command(),
             Some(Sub::Show(ShowArgs { json, piece, file })) => Command::Show { file, json, piece },
             Some(Sub::Create(create)) => Command::Create {
                 path: create.path,

@@ -1,4 +1,4 @@
-//! The commands `status`, `peers`, `files`, `add`, `remove`, `pause` and `resume`: one question to
+//! The commands `status`, `peers`, `files`, `who`, `add`, `remove`, `pause` and `resume`: one question to
 //! the peer that runs on a state folder. docs/CONTROL.md describes the lines.
 
 use super::desk::request::Request;
@@ -12,7 +12,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// A running peer answers within a turn of its loop; one that does not has stopped (Ctrl-Z).
+/// Exit code: nobody has it.
+const NOBODY_HAS_IT: u8 = 3;
+/// A running peer answers within a turn of its loop, or after the six seconds of a search; one that
+/// does not has stopped (Ctrl-Z).
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Asks the peer that runs on `state` and prints its answer.
@@ -31,7 +34,10 @@ pub fn control(
         false => write!(out, "{}", tables::render(&result))?,
     }
     out.flush()?;
-    Ok(DONE)
+    let none =
+        |key: &str| result[key].is_null() || result[key].as_array().is_some_and(Vec::is_empty);
+    let in_vain = matches!(request, Request::Who(_)) && none("torrents") && none("here");
+    Ok(if in_vain { NOBODY_HAS_IT } else { DONE })
 }
 
 /// One question, one answer.

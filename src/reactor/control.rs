@@ -120,10 +120,11 @@ impl Control {
         self.write();
     }
 
-    /// The next line that a client has sent. Each is to be answered by [`Control::reply`].
+    /// The next line that a client has sent. Each is to be answered by [`Control::reply`], in its own
+    /// time; the client's next line comes only then, so that answers come in order.
     pub fn poll_line(&mut self) -> Option<(ClientId, String)> {
         for (slot, client) in self.clients.iter_mut().enumerate() {
-            let Some(client) = client else { continue };
+            let Some(client) = client.as_mut().filter(|client| client.owed == 0) else { continue };
             let Some(end) = client.inbox.iter().position(|&byte| byte == b'\n') else { continue };
             let line: Vec<u8> = client.inbox.drain(..=end).collect();
             client.owed += 1;
@@ -248,13 +249,16 @@ mod tests {
             let mut client = connect(state).unwrap();
             client.write_all(b"one\ntwo\nthr").unwrap();
             let (id, first) = line(&mut poll, &mut control);
-            assert_eq!((first.as_str(), control.poll_line().unwrap().1.as_str()), ("one", "two"));
+            assert_eq!((first.as_str(), control.poll_line()), ("one", None));
+            control.reply(id, "1");
+            assert_eq!(control.poll_line().unwrap().1, "two");
+            control.reply(id, "2");
             client.write_all(b"ee\n").unwrap();
             // Who has said all is still answered.
             client.shutdown(std::net::Shutdown::Write).unwrap();
             let (again, third) = line(&mut poll, &mut control);
             assert_eq!((again, third.as_str()), (id, "three"));
-            ["1", "2", "3"].iter().for_each(|text| control.reply(id, text));
+            control.reply(id, "3");
             control.turn(poll.registry());
             let replies: Vec<_> = BufReader::new(client).lines().map(Result::unwrap).collect();
             assert_eq!(replies, ["1", "2", "3"]);

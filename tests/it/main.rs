@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used)]
 
 mod commands;
+mod control;
 mod fetching;
 mod frames;
 mod life;

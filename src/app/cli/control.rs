@@ -106,3 +106,15 @@ to_a_running_peer! {
     }
     |args| Request::Resume(args.name.clone())
 }
+
+to_a_running_peer! {
+    /// Let a running peer ask every host it knows who has NAME.
+    #[derive(FromArgs, ArgsInfo)]
+    #[argh(subcommand, name = "who", help_triggers("-h", "--help"))]
+    struct WhoArgs {
+        /// the name of the content
+        #[argh(positional, arg_name = "NAME")]
+        name: String,
+    }
+    |args| Request::Who(args.name.clone())
+}

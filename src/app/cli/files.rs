@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::values::piece_length;
+
 /// Give a .torrent other trackers; the info-hash stays.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "set-announce", help_triggers("-h", "--help"))]
@@ -29,4 +31,34 @@ pub(super) struct CheckArgs {
     /// the .torrent file
     #[argh(positional, arg_name = "FILE")]
     pub(super) file: PathBuf,
+}
+
+/// Make a .torrent for a file or a folder; the same content gives the same bytes.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(
+    subcommand,
+    name = "create",
+    help_triggers("-h", "--help"),
+    note = "In a folder these are left out: names that begin with a dot, Thumbs.db, desktop.ini, \
+            names that end in .part, symbolic links, and what is neither a file nor a folder."
+)]
+pub(super) struct CreateArgs {
+    /// a tracker: URL, or IP or IP:PORT of a peer; may be given several times, each is a tier
+    #[argh(option, short = 'a', arg_name = "ADDR")]
+    pub(super) announce: Vec<String>,
+    /// bytes of a piece, or 256K or 1M (default: a power of two chosen by the length)
+    #[argh(option, from_str_fn(piece_length), arg_name = "N")]
+    pub(super) piece_length: Option<u32>,
+    /// peers shall come from the trackers only
+    #[argh(switch)]
+    pub(super) private: bool,
+    /// a note for people
+    #[argh(option, arg_name = "TEXT")]
+    pub(super) comment: Option<String>,
+    /// the file to write (default: NAME.torrent in the current folder)
+    #[argh(option, short = 'o', arg_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// file or folder to share
+    #[argh(positional, arg_name = "PATH")]
+    pub(super) path: PathBuf,
 }

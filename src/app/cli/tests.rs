@@ -1,5 +1,6 @@
 //! Command lines as people type them, and what they mean.
 
+use super::values::piece_length;
 use super::*;
 
 fn try_parse(line: &str) -> Result<Command, UsageError> {

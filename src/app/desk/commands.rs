@@ -2,13 +2,15 @@
 
 use super::super::text::{self, escape};
 use super::request::HELP;
+use super::search::{Holding, Sought};
 use super::tables;
+use crate::proto::swarm::Report;
 use crate::reactor::contents::Content;
 use crate::reactor::engine::Reactor;
 use crate::reactor::folders::save_atomically;
 use crate::units::bitfield::Bitfield;
 use crate::units::id::{InfoHash, SwarmId};
-use crate::wire::catalogue::near;
+use crate::wire::catalogue::{near, Entry};
 use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::{File, Metainfo};
 use serde_json::{json, Value};
@@ -16,7 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// What `get` says to an `add`.
-const TAKES_NO_OTHER: &str =
+pub(super) const TAKES_NO_OTHER: &str =
     "this process downloads one torrent and takes no other; start a peer without a command";
 
 pub(super) fn help() -> Value {
@@ -31,15 +33,13 @@ pub(super) fn status(reactor: &mut Reactor, listen: &[SocketAddr]) -> Value {
     let torrents: Vec<Value> = reports
         .iter()
         .map(|report| {
-            let length = u128::from(report.length);
-            let percent = (u128::from(report.have) * 100).checked_div(length).unwrap_or(100);
             json!({
                 "name": report.name,
                 "info_hash": report.info_hash.to_string(),
                 "status": report.status.to_string(),
                 "length": report.length,
                 "have": report.have,
-                "percent": u64::try_from(percent).unwrap_or(100),
+                "percent": percent(report.have, report.length),
                 "down_rate": report.down_rate,
                 "up_rate": report.up_rate,
                 "downloaded": report.downloaded,
@@ -60,14 +60,13 @@ pub(super) fn peers(reactor: &mut Reactor) -> Value {
         .filter_map(|peer| {
             let content = reactor.content(peer.swarm)?;
             let count = u64::from(content.metainfo.geometry.piece_count());
-            let percent = (u64::from(peer.pieces) * 100).checked_div(count).unwrap_or(100);
             Some(json!({
                 "torrent": content.metainfo.name,
                 "address": peer.remote.to_string(),
                 "listens": peer.listens.map(|addr| addr.to_string()),
                 "dialed": peer.dialed,
                 "client": peer.client,
-                "percent": percent,
+                "percent": percent(peer.pieces.into(), count),
                 "down_rate": peer.down_rate,
                 "up_rate": peer.up_rate,
                 "am_choking": peer.am_choking,
@@ -130,12 +129,67 @@ pub(super) fn add(reactor: &mut Reactor, what: &str) -> Result<Value, String> {
     let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{}: {error}", escape(what)))?;
     let path = place(reactor, &bytes)?;
     let said = format!("added {}: {}", escape(&metainfo.name), text::path(&path));
+    placed(&bytes, &path, &said)
+}
+
+/// What is told of a .torrent that is now in the folder.
+pub(super) fn placed(bytes: &[u8], path: &Path, said: &str) -> Result<Value, String> {
+    let metainfo = Metainfo::parse(bytes).map_err(|error| error.to_string())?;
     Ok(json!({
         "name": metainfo.name,
         "info_hash": metainfo.info_hash.to_string(),
         "torrent": path.to_string_lossy(),
         "said": said,
     }))
+}
+
+/// That this peer has content of that name itself, as a line; `None` if it has not.
+pub(super) fn here(reactor: &mut Reactor, name: &str) -> Option<String> {
+    let report = own(reactor, name)?;
+    let (percent, info_hash) = (percent(report.have, report.length), report.info_hash);
+    let (name, status) = (escape(name), report.status);
+    Some(format!("{name}: here, {percent}%  {status}, info-hash {info_hash}"))
+}
+
+fn own(reactor: &mut Reactor, name: &str) -> Option<Report> {
+    reactor.reports().into_iter().find(|report| report.name == name)
+}
+
+/// The answer to `who`.
+pub(super) fn who(
+    reactor: &mut Reactor,
+    sought: &Sought,
+    holdings: &[Holding],
+    said: &[String],
+) -> Value {
+    let Sought::Name(name) = sought else { return Value::Null };
+    let here = own(reactor, name).map(|report| {
+        json!({
+            "info_hash": report.info_hash.to_string(),
+            "percent": percent(report.have, report.length),
+            "status": report.status.to_string(),
+        })
+    });
+    let holder = |(addr, entry): &(SocketAddr, Entry)| {
+        json!({
+            "address": addr.to_string(),
+            "percent": percent(entry.have, entry.length),
+            "status": entry.status,
+        })
+    };
+    let torrents = holdings.iter().map(|holding| {
+        let holders: Vec<Value> = holding.holders.iter().map(holder).collect();
+        json!({ "info_hash": holding.info_hash.to_string(), "holders": holders })
+    });
+    let lines = self::here(reactor, name).into_iter().chain(said.iter().cloned());
+    let (torrents, lines): (Vec<Value>, Vec<String>) = (torrents.collect(), lines.collect());
+    json!({ "name": name, "here": here, "torrents": torrents, "said": lines.join("\n") })
+}
+
+/// Of nothing there is all.
+fn percent(have: u64, length: u64) -> u64 {
+    let percent = (u128::from(have) * 100).checked_div(u128::from(length));
+    u64::try_from(percent.unwrap_or(100)).unwrap_or(100)
 }
 
 /// Puts the link into the torrents folder; its .torrent takes its place once it is fetched.

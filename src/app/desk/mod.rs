@@ -10,6 +10,7 @@ pub mod tables;
 use super::run::Ending;
 use super::{catalogue, Failure};
 use crate::proto::output::{Event, FetchId};
+use crate::reactor::control::ClientId;
 use crate::reactor::engine::Reactor;
 use crate::units::id::InfoHash;
 use crate::units::limits::{OFFERS_MAX, SEARCHES_MAX, SEARCH_HOSTS_MAX};
@@ -22,10 +23,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Who wants to know what comes of a search.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asker {
     /// The console: the torrent goes into the torrents folder.
     Console,
+    /// A client of the control socket: the same, and it is owed one answer.
+    Control(ClientId),
     /// The command `get`, which ends with it: the torrent goes beside the records.
     Get,
     /// Nobody: another peer has offered it.
@@ -88,21 +91,6 @@ impl Desk {
 
     /// Does what is due: requests of the control socket, the next steps of the searches.
     pub fn turn(&mut self, reactor: &mut Reactor, out: &mut Vec<Out>) {
-        while let Some((client, line)) = reactor.poll_control() {
-            let reply = match Request::from_json(&line) {
-                Err(why) => Err(why),
-                Ok(Request::Quit) => {
-                    out.push(Out::End(Ending::Interrupted));
-                    Ok(json!({ "said": "stopping" }))
-                }
-                Ok(request) => self.obey(reactor, &request),
-            };
-            let reply = match reply {
-                Ok(result) => json!({ "ok": true, "result": result }),
-                Err(error) => json!({ "ok": false, "error": error }),
-            };
-            reactor.reply(client, &reply.to_string());
-        }
         self.coming.retain(|(info_hash, holders)| match reactor.swarm_of(*info_hash) {
             Some(swarm) => {
                 reactor.add_contacts(swarm, holders);
@@ -111,6 +99,26 @@ impl Desk {
             None => true,
         });
         self.search(reactor, out);
+        // Only now, since a search that is over may let its client's next line through.
+        while let Some((client, line)) = reactor.poll_control() {
+            match Request::from_json(&line) {
+                Err(why) => reply(reactor, client, Err(why)),
+                Ok(Request::Quit) => {
+                    out.push(Out::End(Ending::Interrupted));
+                    reply(reactor, client, Ok(json!({ "said": "stopping" })));
+                }
+                Ok(request @ (Request::Get(_) | Request::Who(_))) => {
+                    let begun = self.begin(reactor, Asker::Control(client), &request, out);
+                    if let Err(why) = begun {
+                        reply(reactor, client, Err(why));
+                    }
+                }
+                Ok(request) => {
+                    let result = self.obey(reactor, &request);
+                    reply(reactor, client, result);
+                }
+            }
+        }
     }
 
     /// One line of the console.
@@ -120,28 +128,47 @@ impl Desk {
             Err(_) if line.trim().is_empty() => return,
             Err(why) => return out.push(Out::Print(format!("{why}\n"))),
         };
-        let now = reactor.now();
-        let who_only = matches!(request, Request::Who(_));
         match &request {
             Request::Quit => out.push(Out::End(Ending::Interrupted)),
-            Request::Get(name) | Request::Who(name) => {
-                if !who_only && commands::find(reactor, name).is_ok() {
-                    let said = format!("{} is here already\n", super::text::escape(name));
-                    return out.push(Out::Print(said));
+            Request::Get(_) | Request::Who(_) => {
+                if let Err(why) = self.begin(reactor, Asker::Console, &request, out) {
+                    out.push(Out::Print(format!("{why}\n")));
                 }
-                if self.searches.len() >= SEARCHES_MAX {
-                    let said = "too many searches at once; wait for an answer\n";
-                    return out.push(Out::Print(said.to_owned()));
-                }
-                let search = Search::new(Sought::Name(name.clone()), who_only, now);
-                self.searches.push((Asker::Console, search));
-                self.search(reactor, out);
             }
             _ => out.push(Out::Print(match self.obey(reactor, &request) {
                 Ok(result) => tables::render(&result),
                 Err(why) => format!("{why}\n"),
             })),
         }
+    }
+
+    /// Begins to look for a name; what comes of it is told by [`Desk::report`].
+    fn begin(
+        &mut self,
+        reactor: &mut Reactor,
+        asker: Asker,
+        request: &Request,
+        out: &mut Vec<Out>,
+    ) -> Result<(), String> {
+        let (Request::Get(name) | Request::Who(name)) = request else { return Ok(()) };
+        let who_only = matches!(request, Request::Who(_));
+        if !who_only && commands::find(reactor, name).is_ok() {
+            return Err(format!("{} is here already", super::text::escape(name)));
+        }
+        if !who_only && reactor.torrents().is_none() {
+            return Err(commands::TAKES_NO_OTHER.to_owned());
+        }
+        if self.searches.len() >= SEARCHES_MAX {
+            return Err("too many searches at once; wait for an answer".to_owned());
+        }
+        let mut search = Search::new(Sought::Name(name.clone()), who_only, reactor.now());
+        if let Some(line) = commands::here(reactor, name).filter(|_| who_only) {
+            say(asker, &line, out);
+            search.is_here();
+        }
+        self.searches.push((asker, search));
+        self.search(reactor, out);
+        Ok(())
     }
 
     /// Does what is asked at once; the result is for [`tables::render`] or for programs.
@@ -155,9 +182,8 @@ impl Desk {
             Request::Pause(name) => commands::pause(reactor, name, true),
             Request::Resume(name) => commands::pause(reactor, name, false),
             Request::Help => Ok(commands::help()),
-            Request::Get(_) | Request::Who(_) => {
-                Err("get and who are for the console; from outside use: reactor-peer get".into())
-            }
+            // Those take their time: see [`Desk::begin`].
+            Request::Get(_) | Request::Who(_) => Err("that is not answered at once".into()),
             Request::Quit => Ok(json!({ "said": "stopping" })),
         }
     }
@@ -224,44 +250,58 @@ impl Desk {
 
     /// Tells what came of the search at this place, and ends it where it is over.
     fn report(&mut self, reactor: &mut Reactor, at: usize, news: Vec<News>, out: &mut Vec<Out>) {
-        let asker = self.searches[at].0.clone();
-        let say = |line: String, out: &mut Vec<Out>| match asker {
-            Asker::Console => out.push(Out::Print(format!("{line}\n"))),
-            Asker::Get | Asker::Offer => log::info!("{line}"),
-        };
+        let Some((asker, search)) = self.searches.get(at) else { return };
+        let (asker, who_only, sought) = (*asker, search.is_who_only(), search.sought().clone());
+        let mut said = Vec::new();
         for one in news {
-            let over = !matches!(one, News::Say(_));
-            match one {
-                News::Say(line) => say(line, out),
-                News::Done => {}
-                News::Nobody(why) if asker == Asker::Get => {
-                    out.push(Out::End(Ending::Failed(Failure::NobodyHasIt(why))))
+            let result = match one {
+                News::Say(line) => {
+                    say(asker, &line, out);
+                    said.push(line);
+                    continue;
                 }
-                News::Nobody(why) => say(why, out),
+                News::Done(holdings) => Ok(commands::who(reactor, &sought, &holdings, &said)),
+                News::Nobody(why) if who_only => {
+                    say(asker, &why, out);
+                    Ok(commands::who(reactor, &sought, &[], &[why]))
+                }
+                News::Nobody(why) => Err(Failure::NobodyHasIt(why)),
                 News::Found(bytes, info_hash, holders) => {
-                    let placed = match asker {
-                        Asker::Get => self.start(reactor, &bytes).map(|()| None),
-                        _ => commands::place(reactor, &bytes).map(Some),
-                    };
-                    match placed {
-                        Ok(path) => {
-                            if let Some(path) = path {
-                                say(format!("placed {}", super::text::path(&path)), out);
-                            }
-                            self.coming.push((info_hash, holders));
-                        }
-                        Err(why) if asker == Asker::Get => {
-                            out.push(Out::End(Ending::Failed(Failure::Failed(why))))
-                        }
-                        Err(why) => say(why, out),
+                    let taken = self.take(reactor, asker, &bytes, out);
+                    if taken.is_ok() {
+                        self.coming.push((info_hash, holders));
                     }
+                    taken.map_err(Failure::Failed)
                 }
+            };
+            match (asker, result) {
+                (Asker::Control(client), result) => {
+                    reply(reactor, client, result.map_err(|failure| failure.to_string()));
+                }
+                (Asker::Get, Err(failure)) => out.push(Out::End(Ending::Failed(failure))),
+                (_, Err(failure)) => say(asker, &failure.to_string(), out),
+                (_, Ok(_)) => {}
             }
-            if over {
-                self.searches.remove(at);
-                return;
-            }
+            self.searches.remove(at);
+            return;
         }
+    }
+
+    /// Takes the .torrent that was found.
+    fn take(
+        &mut self,
+        reactor: &mut Reactor,
+        asker: Asker,
+        bytes: &[u8],
+        out: &mut Vec<Out>,
+    ) -> Result<Value, String> {
+        if asker == Asker::Get {
+            return self.start(reactor, bytes).map(|()| Value::Null);
+        }
+        let path = commands::place(reactor, bytes)?;
+        let line = format!("placed {}", super::text::path(&path));
+        say(asker, &line, out);
+        commands::placed(bytes, &path, &line)
     }
 
     /// Begins to download for the command `get`.
@@ -272,4 +312,21 @@ impl Desk {
             .map_err(|error| format!("{}: {error}", super::text::path(&path)))?;
         reactor.add_torrent(&path, bytes).map(drop)
     }
+}
+
+/// A line about a search, for whoever can read it. A client of the control socket gets one answer.
+fn say(asker: Asker, line: &str, out: &mut Vec<Out>) {
+    match asker {
+        Asker::Console => out.push(Out::Print(format!("{line}\n"))),
+        Asker::Control(_) => {}
+        Asker::Get | Asker::Offer => log::info!("{line}"),
+    }
+}
+
+fn reply(reactor: &mut Reactor, client: ClientId, result: Result<Value, String>) {
+    let reply = match result {
+        Ok(result) => json!({ "ok": true, "result": result }),
+        Err(error) => json!({ "ok": false, "error": error }),
+    };
+    reactor.reply(client, &reply.to_string());
 }

@@ -47,6 +47,8 @@ pub struct Search {
     torrent: Option<Fetching>,
     /// Only the answers are wanted.
     who_only: bool,
+    /// We have it ourselves.
+    here: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +83,8 @@ pub enum News {
     Say(String),
     /// The .torrent, and where its holders listen.
     Found(Vec<u8>, InfoHash, Vec<SocketAddr>),
-    /// The answers to `who` are complete.
-    Done,
+    /// The answers to `who` are complete: these are all.
+    Done(Vec<Holding>),
     /// Nobody has it: a sentence.
     Nobody(String),
 }
@@ -92,13 +94,24 @@ impl Search {
     #[must_use]
     pub fn new(sought: Sought, who_only: bool, now: Instant) -> Self {
         let (hosts, answers) = (BTreeMap::new(), Vec::new());
-        Self { sought, began: now, hosts, answers, torrent: None, who_only }
+        Self { sought, began: now, hosts, answers, torrent: None, who_only, here: false }
     }
 
     /// What is looked for.
     #[must_use]
     pub const fn sought(&self) -> &Sought {
         &self.sought
+    }
+
+    /// Whether nothing is to be downloaded.
+    #[must_use]
+    pub const fn is_who_only(&self) -> bool {
+        self.who_only
+    }
+
+    /// We have it ourselves; only others are asked.
+    pub fn is_here(&mut self) {
+        self.here = true;
     }
 
     /// Learns of hosts to ask.
@@ -209,7 +222,7 @@ impl Search {
         let Some(best) = ranked.first().cloned() else { return vec![News::Nobody(self.nobody())] };
         let mut news: Vec<News> = self.describe(&ranked).into_iter().map(News::Say).collect();
         if self.who_only {
-            news.push(News::Done);
+            news.push(News::Done(ranked));
         } else {
             let holding = best;
             let why_not = String::new();
@@ -275,15 +288,16 @@ impl Search {
             Sought::Name(name) => escape(name),
             Sought::Hash(info_hash) => info_hash.to_string(),
         };
+        let no_host = if self.here { "no other host" } else { "no host" };
         if self.hosts.is_empty() {
             return format!(
-                "no host has {name}: no other host is known here; name one with --peer ADDR"
+                "{no_host} has {name}: no other host is known here; name one with --peer ADDR"
             );
         }
         if self.answers.is_empty() {
             let count = self.hosts.len();
             return format!(
-                "no host has {name}: {count} asked, none answered; name another with --peer ADDR"
+                "{no_host} has {name}: {count} asked, none answered; name another with --peer ADDR"
             );
         }
         let all = |pick: fn(&Catalogue) -> &Vec<String>| {
@@ -297,11 +311,14 @@ impl Search {
             ("", near) => format!("; there is: {near}"),
             (inside, _) => format!("; a file of that name is in: {inside}"),
         };
-        format!("no host has {name}, check the spelling ({} asked{hint})", self.answers.len())
+        let check = if self.here { "" } else { ", check the spelling" };
+        format!("{no_host} has {name}{check} ({} asked{hint})", self.answers.len())
     }
 }
 
-fn percent(entry: &Entry) -> u64 {
+/// How much of it a host has.
+#[must_use]
+pub fn percent(entry: &Entry) -> u64 {
     let percent = (u128::from(entry.have) * 100).checked_div(u128::from(entry.length));
     u64::try_from(percent.unwrap_or(100)).unwrap_or(100)
 }

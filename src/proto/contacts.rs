@@ -2,7 +2,7 @@
 
 use crate::units::id::ConnId;
 use crate::units::limits::{
-    CONTACTS_MAX, CONTACTS_SAVED_MAX, REDIAL_FIRST, REDIAL_KNOWN_MAX, REDIAL_OTHER_MAX,
+    CONTACTS_MAX, CONTACTS_SAVED_MAX, PORTS_REST, REDIAL_FIRST, REDIAL_KNOWN_MAX, REDIAL_OTHER_MAX,
     REDIAL_OTHER_TRIES,
 };
 use crate::units::time::{Duration, Instant};
@@ -40,6 +40,8 @@ pub enum Ending {
     Failed,
     /// A working connection was lost.
     Lost,
+    /// Every client port was busy: no fault of that host.
+    NoPort,
     /// It is ourselves: never again.
     Own,
     /// We had nothing for each other.
@@ -145,6 +147,7 @@ impl Contacts {
             }
             Ending::Banned => BAN_PAUSE,
             Ending::Useless => USELESS_PAUSE,
+            Ending::NoPort => PORTS_REST,
             Ending::Failed | Ending::Lost => {
                 let doubled = REDIAL_FIRST * (1 << contact.failures.min(10));
                 contact.failures += 1;
@@ -208,6 +211,8 @@ impl Contacts {
 pub struct Ports {
     /// Free ports, the one given back last at the end: so a port rests before it is used again.
     free: std::collections::VecDeque<u16>,
+    /// Ports that were found busy, and until when each is left alone; the first to come back first.
+    busy: std::collections::VecDeque<(Instant, u16)>,
     /// Without a range every loan is `None`, but still counted.
     any: bool,
     lent: u16,
@@ -219,7 +224,7 @@ impl Ports {
     #[must_use]
     pub fn new(listen: u16, count: u16, any: bool) -> Self {
         let free = (1..=count).filter_map(|n| listen.checked_add(n)).collect();
-        Self { free, any, lent: 0, count }
+        Self { free, busy: Default::default(), any, lent: 0, count }
     }
 
     /// Whether a loan can be had.
@@ -245,6 +250,34 @@ impl Ports {
     pub fn give_back(&mut self, port: Option<u16>) {
         self.lent = self.lent.saturating_sub(1);
         self.free.extend(port);
+    }
+
+    /// The free port was found busy: it is left alone until `until`, later than all before. So each
+    /// is tried once in that time, and a dial that finds one port after the other busy has an end.
+    pub fn rest(&mut self, port: u16, until: Instant) {
+        if let Some(at) = self.free.iter().position(|&free| free == port) {
+            self.free.remove(at);
+            self.busy.push_back((until, port));
+        }
+    }
+
+    /// The ports that were busy long enough ago may be tried again.
+    pub fn wake(&mut self, now: Instant) {
+        while let Some(&(_, port)) = self.busy.front().filter(|(until, _)| *until <= now) {
+            self.busy.pop_front();
+            self.free.push_back(port);
+        }
+    }
+
+    /// From when on there is a port to try, if none must be given back first.
+    #[must_use]
+    pub fn next_free(&self) -> Option<Instant> {
+        let rested = self.busy.front().map(|&(until, _)| until);
+        if self.has_free() {
+            Some(Instant::from_micros(0))
+        } else {
+            rested
+        }
     }
 }
 
@@ -337,5 +370,23 @@ mod tests {
         assert_eq!((any.take(), any.take()), (Some(None), None));
         any.give_back(None);
         assert!(any.has_free());
+    }
+
+    #[test]
+    fn a_busy_port_is_left_alone_for_a_while() {
+        let mut ports = Ports::new(5000, 3, false);
+        let lent = ports.take().flatten();
+        for (port, until) in [(5002, 10), (5003, 11)] {
+            assert_eq!(ports.take(), Some(Some(port)));
+            ports.give_back(Some(port));
+            ports.rest(port, at(until));
+        }
+        assert_eq!((ports.take(), ports.next_free()), (None, Some(at(10))));
+        ports.wake(at(10));
+        assert_eq!((ports.take(), ports.take()), (Some(Some(5002)), None));
+        ports.give_back(lent);
+        assert_eq!((ports.next_free(), ports.take()), (Some(at(0)), Some(Some(5001))));
+        ports.wake(at(11));
+        assert_eq!(ports.take(), Some(Some(5003)));
     }
 }

@@ -138,6 +138,8 @@ pub const TRACKER_NUMWANT_MAX: usize = 200;
 /// Between two dialed peers that give way to others, while a piece is with no connected peer: a
 /// hundred addresses are tried in a quarter of an hour, and nobody is called in vain for long.
 pub const TURN_OVER_AFTER: Duration = Duration::from_secs(10);
+/// Pause before a client port that was busy is tried again.
+pub const PORTS_REST: Duration = Duration::from_secs(1);
 /// First pause before a known host is dialed again.
 pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before a known host is dialed again.

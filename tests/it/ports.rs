@@ -56,6 +56,25 @@ fn a_port_that_another_program_has_is_passed_over() {
 }
 
 #[test]
+fn one_port_that_is_left_serves_all_dials_in_turn() {
+    let torrent = Torrent::single("left.bin", 1_000);
+    let host = Host::with_torrent(&torrent);
+    let (ip, first) = (host.addr.ip(), host.addr.port() + 1);
+    let taken: Vec<_> =
+        (first + 1..first + MAX_CONNS).map(|port| TcpListener::bind((ip, port)).unwrap()).collect();
+    let listeners = listeners(2);
+    let mut peer = host.start(&strings(&named(&listeners)));
+    for _ in 0..4 {
+        // Each host in its turn, and their trackers are asked, too.
+        let (mut wire, remote) = Wire::accept(&listeners);
+        assert_eq!(remote.port(), first);
+        wire.expect_handshake(&torrent);
+    }
+    drop(taken);
+    assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
 fn any_client_port_where_the_user_says_so() {
     let torrent = Torrent::single("any.bin", 1_000);
     let host = Host::with_torrent(&torrent);

@@ -8,14 +8,14 @@ use crate::proto::output::{Action, Asker, TlsDial};
 use crate::proto::priority::{nearest, priority};
 use crate::proto::swarm::{Stage, Swarm};
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{ANNOUNCE_WITHIN, DIAL_WITHIN, HANDSHAKE_WITHIN, LAN_DIAL_WITHIN};
+use crate::units::limits::{
+    ANNOUNCE_WITHIN, DIAL_WITHIN, HANDSHAKE_WITHIN, LAN_DIAL_WITHIN, PORTS_REST,
+};
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{is_dialable, is_lan, HostPort};
 use crate::wire::handshake::Handshake;
 use core::net::{IpAddr, SocketAddr};
 
-/// Pause when every client port was found busy.
-const PORTS_REST: Duration = Duration::from_secs(1);
 /// Pause before a name that could not be resolved is tried again.
 const RESOLVE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -55,6 +55,7 @@ impl Peer {
         };
         let Ok(Phase::Dialing { purpose, .. }) = conn.phase else { return };
         conn.local = Some(local);
+        self.ports_warned.retain(|&port| port != local.port());
         if let Purpose::Fetch(fetch) = purpose {
             return self.fetch_connected(now, id, fetch);
         }
@@ -95,7 +96,7 @@ impl Peer {
     /// Dials whatever is due while there are client ports. Announces come first: they are short,
     /// and peers come from them.
     pub(super) fn dial_due(&mut self, now: Instant) {
-        if self.stopping || now < self.ports_rest_until {
+        if self.stopping {
             return;
         }
         self.announce_due(now);
@@ -141,16 +142,16 @@ impl Peer {
     /// When this swarm next wants to dial or announce.
     pub(super) fn swarm_timeout(&self, swarm: &Swarm) -> Option<Instant> {
         let announce = swarm.announcer.poll_timeout();
-        if !self.ports.has_free() {
+        let Some(port) = self.ports.next_free() else {
             // Until a port comes back, an announce that is due waits for the next tick.
             return announce.map(|at| at.max(self.next_tick));
-        }
+        };
         if self.stopping {
             return announce;
         }
         let contact = self.dials(swarm).and_then(|known| swarm.contacts.next_due(known));
         let next = [announce, contact].into_iter().flatten().min()?;
-        Some(next.max(self.ports_rest_until))
+        Some(next.max(port))
     }
 
     /// Learns addresses for one swarm; how many of them were new.
@@ -260,18 +261,10 @@ impl Peer {
             self.ports_warned.push(port);
         }
         let contact = self.connection(id).and_then(|conn| conn.contact);
-        let tried = self.connections.iter().filter(|(_, c)| c.lease.is_some()).count();
-        // Each busy port goes to the end of the queue; after a whole round all of them rest.
         self.remove_quietly(id);
-        let round = self.ports_warned.len() >= usize::from(self.config.max_conns);
-        if round || tried > usize::from(self.config.max_conns) {
-            self.ports_warned.clear();
-            self.ports_rest_until = now + PORTS_REST;
-            self.release_purpose(now, purpose, contact, Ending::Failed, "no client port is free");
-            return;
-        }
+        self.ports.rest(port, now + PORTS_REST);
         if !self.dial(now, remote, purpose, contact) {
-            self.release_purpose(now, purpose, contact, Ending::Failed, "no client port is free");
+            self.release_purpose(now, purpose, contact, Ending::NoPort, "no client port is free");
         }
     }
 }

@@ -83,7 +83,7 @@ impl Peer {
     /// When a request that waits can be dialed. Without a free port one comes back first.
     pub(super) fn fetch_timeout(&self) -> Option<Instant> {
         let waits = self.fetches.values().any(|fetch| !fetch.dialed);
-        (waits && self.ports.has_free()).then_some(self.ports_rest_until)
+        waits.then(|| self.ports.next_free()).flatten()
     }
 
     pub(super) fn fetch_connected(&mut self, now: Instant, id: ConnId, fetch: FetchId) {

@@ -120,9 +120,7 @@ pub struct Peer {
     by_hash: BTreeMap<InfoHash, SwarmId>,
     next_swarm: u32,
     ports: Ports,
-    /// No dial before this: every client port was busy.
-    ports_rest_until: Instant,
-    /// Busy client ports that the user was told of.
+    /// Busy client ports that the user was told of; each once until it was free again.
     ports_warned: Vec<u16>,
     /// The swarm that dialed last; the next one has the next turn.
     last_dialer: SwarmId,
@@ -177,7 +175,6 @@ impl Peer {
             by_hash: BTreeMap::new(),
             next_swarm: 0,
             ports,
-            ports_rest_until: now,
             ports_warned: Vec::new(),
             last_dialer: SwarmId(0),
             named: Vec::new(),

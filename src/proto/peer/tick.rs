@@ -20,6 +20,7 @@ const END_GAME_BLOCKS: usize = 16;
 impl Peer {
     /// Time has passed. Early or repeated calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.ports.wake(now);
         self.tracker.handle_timeout(now);
         self.spread_news(now);
         self.next_turn(now);

@@ -5,6 +5,7 @@ mod chosen;
 mod full_disk;
 mod late_blocks;
 mod nodes;
+mod ports;
 mod room;
 mod turnover;
 

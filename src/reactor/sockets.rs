@@ -67,6 +67,9 @@ pub fn dial(
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
+    if !reaches(bind, remote.ip()) {
+        return Err(DialError::Failed("--bind is an address of the other kind".into()));
+    }
     let local = bind.filter(|ip| ip.is_ipv4() == remote.is_ipv4()).unwrap_or(any);
     let connect = || {
         let domain = Domain::for_address(remote);
@@ -86,6 +89,14 @@ pub fn dial(
         Ok(socket) => Ok(TcpStream::from_std(socket.into())),
         Err(error) => Err(dial_error(&error)),
     }
+}
+
+/// Whether a socket bound to this address can reach that one: IPv4 does not lead to IPv6. Only who is
+/// bound to `::` has both.
+#[must_use]
+pub fn reaches(bind: Option<IpAddr>, remote: IpAddr) -> bool {
+    let bind = bind.filter(|&ip| ip != IpAddr::from(Ipv6Addr::UNSPECIFIED));
+    bind.is_none_or(|ip| ip.is_ipv4() == remote.is_ipv4())
 }
 
 /// Whether a dialed socket is connected by now. `Ok(None)`: not yet.
@@ -206,6 +217,17 @@ mod tests {
         assert!(is_own(local, Some(local)));
         assert!(!is_own(other, Some(local)));
         assert!(is_own(other, Some(Ipv4Addr::UNSPECIFIED.into())));
+    }
+
+    #[test]
+    fn nothing_is_dialed_from_another_address_than_the_bound_one() {
+        let [v4, v6] = ["127.0.0.1", "::1"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert!(reaches(Some(v4), v4) && reaches(Some(v6), v6));
+        assert!(!reaches(Some(v4), v6) && !reaches(Some(v6), v4));
+        assert!(reaches(None, v6) && reaches(Some(Ipv6Addr::UNSPECIFIED.into()), v4));
+        assert!(!reaches(Some(Ipv4Addr::UNSPECIFIED.into()), v6));
+        let refused = dial(SocketAddr::new(v6, 1), Some(v4), None);
+        assert!(matches!(refused, Err(DialError::Failed(why)) if why.contains("--bind")));
     }
 
     #[test]

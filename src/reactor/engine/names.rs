@@ -46,6 +46,13 @@ pub(super) fn resolve(job: ResolveJob) -> Resolved {
             .map_err(|_| "no such host name".to_owned()),
     };
     let judge = |ip: IpAddr| (ip, sockets::is_own(ip, bind));
-    let answer = answer.map(|ips| ips.into_iter().map(judge).collect());
+    let reaches = |&ip: &IpAddr| sockets::reaches(bind, ip);
+    let answer = answer.and_then(|ips| {
+        let ips: Vec<_> = ips.into_iter().filter(reaches).map(judge).collect();
+        if ips.is_empty() {
+            return Err("it has no address that --bind can reach".to_owned());
+        }
+        Ok(ips)
+    });
     Resolved { host, asker, answer }
 }

@@ -43,6 +43,8 @@ pub enum Closed {
     Silent,
     /// We do not have that torrent.
     UnknownInfoHash,
+    /// More waits for it than we keep: it does not read.
+    Unread,
     /// Our dial was answered for another torrent.
     WrongInfoHash,
 }
@@ -120,6 +122,7 @@ impl fmt::Display for Closed {
             Self::Reset(why) => f.write_str(why),
             Self::Stopping => f.write_str("stopping"),
             Self::Silent => f.write_str("silent for too long"),
+            Self::Unread => f.write_str("reads nothing of what we say"),
             Self::UnknownInfoHash => f.write_str("asked for a torrent we do not have"),
             Self::WrongInfoHash => f.write_str("answered for another torrent"),
         }

@@ -94,6 +94,8 @@ pub struct Peering {
     pub unchoked_at: Option<Instant>,
     /// It owes us blocks and sends none.
     pub snubbed: bool,
+    /// It has rejected a request: it is asked for no more until it sends a block, or for a while.
+    pub refuses: bool,
 }
 
 impl Peering {
@@ -135,6 +137,7 @@ impl Peering {
             last_block: now,
             unchoked_at: None,
             snubbed: false,
+            refuses: false,
         }
     }
 

@@ -23,6 +23,9 @@ pub const EARLY_BYTES_MAX: usize = 16 * (PIECES_MAX as usize / 8);
 pub const INBOUND_SPARE: usize = 8;
 /// Bytes of the largest message that is not a block or a bitfield: extension handshakes.
 pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024;
+/// Bytes of small messages that may wait for one remote end: 100,000 times `have`, or the largest
+/// bitfield and the peers of the largest swarm. Who makes us say more and reads nothing is left.
+pub const OUTBOX_BYTES_MAX: usize = 1024 * 1024;
 /// Requests of one remote end that we keep queued (the `reqq` of BEP 10).
 pub const REQUESTS_IN_MAX: usize = 512;
 /// Requests of ours that one remote end may owe us.

@@ -12,7 +12,7 @@ use crate::proto::swarm::{Stage, Swarm};
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Block;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{BLOCK_BYTES, REQUEST_BYTES_MAX};
+use crate::units::limits::{BLOCK_BYTES, OUTBOX_BYTES_MAX, REQUEST_BYTES_MAX};
 use crate::units::time::Instant;
 use crate::wire::message::{Message, Span};
 use core::net::SocketAddr;
@@ -75,6 +75,7 @@ impl Peer {
                     peering.late.clear();
                 }
                 peering.peer_choking = false;
+                peering.refuses = false;
                 peering.last_block = now;
             }
             Message::Interested => self.interested(now, id),
@@ -120,7 +121,7 @@ impl Peer {
     pub(super) fn request_up_to(&mut self, now: Instant, id: ConnId, again: usize) {
         let mut wanted = Vec::new();
         let asked = self.with_peering(id, |peering, swarm, outgoing, remote| {
-            let open = !peering.peer_choking && peering.am_interested;
+            let open = !peering.peer_choking && peering.am_interested && !peering.refuses;
             if !open || swarm.stage != Stage::Downloading || swarm.stalled.is_some() {
                 return false;
             }
@@ -221,6 +222,7 @@ impl Peer {
             peering.depth.received(now, length);
             peering.last_block = now;
             peering.snubbed = false;
+            peering.refuses = false;
             swarm.down.add(now, length);
             swarm.downloaded += length;
             let others_owe_it = swarm.picker.times_asked(block) > 1;
@@ -280,16 +282,18 @@ impl Peer {
     /// BEP 3 leaves the answer to the next round; that would cost ten seconds on every small
     /// file, so a free slot is given at once.
     fn interested(&mut self, now: Instant, id: ConnId) {
-        let Some(swarm) = self.with_peering(id, |peering, swarm, _, _| {
+        let Some((swarm, was_choking)) = self.with_peering(id, |peering, swarm, _, _| {
             peering.peer_interested = true;
-            swarm.id
+            (swarm.id, peering.am_choking)
         }) else {
             return;
         };
         self.fill_slots(now, swarm);
-        let choked = self.with_peering(id, |peering, _, _, _| peering.am_choking);
-        if choked == Some(true) {
-            self.say(id, &Message::Choke);
+        match self.with_peering(id, |peering, _, _, _| peering.am_choking) {
+            Some(true) => self.say(id, &Message::Choke),
+            // It asks once more; it has heard of its slot already, or has lost count.
+            Some(false) if !was_choking => self.say(id, &Message::Unchoke),
+            _ => {}
         }
     }
 
@@ -409,6 +413,7 @@ impl Peer {
             let at = block.and_then(|block| peering.requests.iter().position(|&b| b == block));
             if let (Some(block), Some(at)) = (block, at) {
                 peering.requests.remove(at);
+                peering.refuses = true;
                 swarm.picker.give_back(block);
                 return Ok(Some(swarm.id));
             }
@@ -424,7 +429,7 @@ impl Peer {
         });
         let Some(swarm) = swarm.unwrap_or(Ok(None))? else { return Ok(()) };
         // One that rejects what it said it has would be asked for ever at full speed: it waits
-        // for the next tick, the others are asked now.
+        // for the next tick or its next block, the others are asked now.
         let members = self.swarms.get(&swarm).map(|s| s.members.clone()).unwrap_or_default();
         for member in members.into_iter().filter(|&member| member != id) {
             self.request_more(now, member);
@@ -455,6 +460,14 @@ impl Peer {
         }
         if change == Some(Some(true)) {
             self.request_more(now, id);
+        }
+    }
+
+    /// Every message is short, but one that makes us answer and never reads would fill the memory.
+    pub(super) fn part_if_deaf(&mut self, now: Instant, id: ConnId) {
+        let waits = self.connection(id).map_or(0, |conn| conn.outgoing.outbox_len());
+        if waits > OUTBOX_BYTES_MAX {
+            self.close(now, id, Closed::Unread);
         }
     }
 

@@ -338,6 +338,7 @@ impl Peer {
     fn settle(&mut self, now: Instant, id: ConnId) {
         self.request_more(now, id);
         self.want_send(id);
+        self.part_if_deaf(now, id);
     }
 }
 

@@ -90,6 +90,7 @@ impl Peer {
         }
         let snubbed = self.with_peering(id, |peering, swarm, _, remote| {
             peering.adapt_depth(now);
+            peering.refuses = false;
             let owes = !peering.requests.is_empty();
             if !owes || now - peering.last_block < SNUBBED_AFTER {
                 return None;
@@ -107,6 +108,7 @@ impl Peer {
         if let Some(Some(swarm)) = snubbed {
             self.request_all(now, swarm);
         }
+        self.part_if_deaf(now, id);
         self.update_interest(now, id);
         // The end game: what the others have owed for a while is asked for again. At once would
         // only fetch twice what is on its way already.

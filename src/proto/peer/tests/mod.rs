@@ -1,6 +1,7 @@
 //! The whole core driven by hand: remote ends as bytes, content as a vector, time as a number.
 
 mod announces;
+mod answers;
 mod chosen;
 mod full_disk;
 mod late_blocks;

@@ -170,6 +170,15 @@ pub fn parse_request(bytes: &[u8]) -> Result<Request, Malformed> {
     }
 }
 
+/// Connection and transaction id of a request, whatever else is wrong with it.
+#[must_use]
+pub fn ids(bytes: &[u8]) -> Option<(u64, u32)> {
+    let mut r = Reader(bytes);
+    let connection = r.u64().ok()?;
+    let _action = r.u32().ok()?;
+    Some((connection, r.u32().ok()?))
+}
+
 fn announce(r: &mut Reader<'_>) -> Result<AnnounceRequest, Malformed> {
     let info_hash = InfoHash(r.bytes()?);
     let peer_id = PeerId(r.bytes()?);

@@ -6,8 +6,9 @@
 use super::{Answer, Tracker, NOT_HERE};
 use crate::units::time::Instant;
 use crate::wire::address::unmap;
+use crate::wire::announce::QueryError;
 use crate::wire::digest::Hasher;
-use crate::wire::udp_tracker::{self as udp, Request, Response};
+use crate::wire::udp_tracker::{self as udp, Malformed, Request, Response};
 use core::net::{IpAddr, SocketAddr};
 
 /// Length of a time slot. An id is good in its own slot and the two after it: for two minutes at
@@ -35,7 +36,7 @@ impl Tracker {
             Ok(request) => request,
             Err(error) => {
                 log::debug!("<- {remote} a bad tracker request: {error}");
-                return None;
+                return self.refuse_port(now, remote, bytes).filter(|_| error == Malformed::Port);
             }
         };
         let transaction = request.transaction();
@@ -74,6 +75,16 @@ impl Tracker {
             }
         };
         Some(Answer { bytes: udp::build_response(&response), announced })
+    }
+
+    /// Who has shown its id and announces port 0 is told so, or it would ask again for hours.
+    fn refuse_port(&self, now: Instant, remote: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+        let (connection, transaction) = udp::ids(bytes)?;
+        let slot = now.as_micros() / 1_000_000 / SLOT_SECS;
+        let good = self.is_good(connection, remote.ip(), slot);
+        let message = if good { QueryError::Port.to_string() } else { BAD_ID.to_owned() };
+        let bytes = udp::build_response(&Response::Error { transaction, message });
+        Some(Answer { bytes, announced: None })
     }
 
     fn connection(&self, ip: IpAddr, slot: u64) -> u64 {
@@ -220,6 +231,9 @@ mod tests {
         let message = NOT_HERE.to_owned();
         let unknown = say(announce(InfoHash([2; 20]), 6000, Event::None));
         assert_eq!(unknown, Response::Error { transaction: 1, message });
+        let nowhere = say(announce(HASH, 0, Event::Started));
+        let message = "port must be from 1 to 65535".to_owned();
+        assert_eq!(nowhere, Response::Error { transaction: 1, message });
         let remote = "10.0.0.1:1".parse().unwrap();
         assert_eq!(t.respond_datagram(at(0), remote, remote, b"\x80 nothing of ours"), None);
     }

@@ -7,24 +7,23 @@
 extern crate alloc;
 
 mod admit;
+mod redirect;
 mod request;
 mod tracker;
 mod udp;
 
 pub use request::Stats;
-use tracker::{resolve, Tracker};
+use tracker::Tracker;
 pub use udp::Datagram;
 
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{printable, Announce, AnnounceError, HostPort, Scheme};
 use crate::wire::announce::{parse_answer, AnnounceAnswer, AnswerError, Event, INTERVAL_MAX};
-use crate::wire::http::{self, Response};
+use crate::wire::http;
 use alloc::collections::BTreeSet;
 use core::net::{IpAddr, SocketAddr};
 
-/// Redirections followed for one announce.
-const HOPS_MAX: u8 = 5;
 /// Trackers of one torrent; the rest of a longer list is left out.
 const TRACKERS_MAX: usize = 100;
 /// Earliest next announce where a tracker does not say.
@@ -559,27 +558,6 @@ impl Announcer {
         self.tracker_mut(place).started = false;
         self.running = !self.stopping;
         self.wait(now);
-    }
-
-    fn redirected(&mut self, now: Instant, response: &Response) -> Progress {
-        let Some(mut flight) = self.land() else { return Progress::Redirect };
-        let next = match response.location.as_deref() {
-            None => Err(String::from("it redirects to nowhere")),
-            Some(_) if flight.hops >= HOPS_MAX => Err(String::from("it redirects without end")),
-            Some(location) => resolve(flight.scheme, &flight.target, location),
-        };
-        // A failure needs the flight to know whose it is.
-        let why = match next {
-            Ok((scheme, target, path)) => {
-                let hops = flight.hops + 1;
-                self.state = State::Redirected(Flight { hops, scheme, target, path, ..flight });
-                return Progress::Redirect;
-            }
-            Err(why) => why,
-        };
-        flight.exchange = None;
-        self.state = State::InFlight(flight);
-        self.failed(now, &why)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::udp::Remembered;
 use crate::units::time::{Duration, Instant};
-use crate::wire::address::{printable, Announce, HostPort, Scheme};
+use crate::wire::address::Announce;
 
 /// From one attempt at a LAN tracker that is away to the next: whoever is late is found at once,
 /// and a packet a second is nothing there.
@@ -84,26 +84,5 @@ impl Tracker {
             }
         };
         now + pause
-    }
-}
-
-/// Where a `Location` leads (RFC 9110, 10.2.2): a URL or an absolute path.
-pub(super) fn resolve(
-    scheme: Scheme,
-    from: &HostPort,
-    location: &str,
-) -> Result<(Scheme, HostPort, String), String> {
-    let name = scheme.name();
-    let url = if location.starts_with("//") {
-        format!("{name}:{location}")
-    } else if location.starts_with('/') {
-        format!("{name}://{from}{location}")
-    } else {
-        location.to_owned()
-    };
-    match Announce::parse(&url) {
-        Ok(a) if !a.bare && a.scheme != Scheme::Udp => Ok((a.scheme, a.target, a.path)),
-        Ok(_) => Err(format!("it redirects to '{}'", printable(location))),
-        Err(error) => Err(format!("it redirects: {error}")),
     }
 }

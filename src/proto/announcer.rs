@@ -19,7 +19,9 @@ pub use udp::Datagram;
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{printable, Announce, AnnounceError, HostPort, Scheme};
-use crate::wire::announce::{parse_answer, AnnounceAnswer, AnswerError, Event, INTERVAL_MAX};
+use crate::wire::announce::{
+    parse_answer, AnnounceAnswer, AnswerError, Event, RetryIn, INTERVAL_MAX,
+};
 use crate::wire::http;
 use alloc::collections::BTreeSet;
 use core::net::{IpAddr, SocketAddr};
@@ -55,6 +57,8 @@ pub struct Announcer {
     rng: Rng,
     status: String,
     external_ip: Option<IpAddr>,
+    /// What the last answer warns of.
+    warning: Option<String>,
     /// The last failure was that of a host, not of a tracker.
     at_host: bool,
 }
@@ -176,6 +180,7 @@ impl Announcer {
             rng,
             status: String::from("not announced yet"),
             external_ip: None,
+            warning: None,
             at_host: false,
         };
         (announcer, errors)
@@ -287,7 +292,7 @@ impl Announcer {
         }
         match parse_answer(&response.body) {
             // Some trackers say why they refuse, and say it with an error status.
-            Err(AnswerError::Failure(reason)) => self.refused(now, &reason),
+            Err(AnswerError::Failure(reason, retry)) => self.refused(now, &reason, retry),
             _ if response.status != 200 => {
                 self.failed(now, &format!("the tracker answers HTTP {}", response.status))
             }
@@ -400,6 +405,12 @@ impl Announcer {
         self.external_ip
     }
 
+    /// What the last answer warns of, in its words made printable (BEP 3).
+    #[must_use]
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
+    }
+
     /// Whether the last failure was that of a host asked in place of a tracker: that it is none is
     /// worth no line for people.
     #[must_use]
@@ -496,6 +507,7 @@ impl Announcer {
             self.completed = false;
         }
         self.external_ip = answer.external_ip.or(self.external_ip);
+        self.warning.clone_from(&answer.warning);
         let min_interval = answer.min_interval.unwrap_or(MIN_INTERVAL_ABSENT.min(answer.interval));
         let interval = answer.interval.max(min_interval).min(INTERVAL_MAX);
         if !is_host {
@@ -522,17 +534,20 @@ impl Announcer {
     }
 
     fn failed(&mut self, now: Instant, why: &str) -> Progress {
-        self.ended(now, why, false)
+        self.ended(now, printable(why), false)
     }
 
-    /// The tracker is there and says no, in these words.
-    fn refused(&mut self, now: Instant, reason: &str) -> Progress {
-        let why = AnswerError::Failure(reason.to_owned()).to_string();
-        self.ended(now, &why, true)
+    /// The tracker is there and says no, in these printable words; and when to ask again (BEP 31).
+    fn refused(&mut self, now: Instant, reason: &str, retry: Option<RetryIn>) -> Progress {
+        if let State::InFlight(flight) = &self.state {
+            let place = flight.place;
+            self.tracker_mut(place).retry(now, retry);
+        }
+        let why = AnswerError::Failure(reason.to_owned(), retry).to_string();
+        self.ended(now, why, true)
     }
 
-    fn ended(&mut self, now: Instant, why: &str, refused: bool) -> Progress {
-        let why = printable(why);
+    fn ended(&mut self, now: Instant, why: String, refused: bool) -> Progress {
         let Some(Flight { place, event, began_at, .. }) = self.land() else {
             return Progress::Failed(why);
         };
@@ -540,7 +555,8 @@ impl Announcer {
         let host = self.is_host(place);
         let tracker = self.tracker_mut(place);
         tracker.failures = tracker.failures.saturating_add(1);
-        tracker.not_before = tracker.again_at(now, began_at, chance, refused, host);
+        tracker.not_before =
+            tracker.again_at(now, began_at, chance, refused, host).max(tracker.not_before);
         self.at_host = host;
         self.status = format!("{}: {why}", self.tracker(place).announce);
         if event == Event::Stopped {

@@ -15,6 +15,8 @@ use percent_encoding::{percent_decode_str, percent_encode, AsciiSet, NON_ALPHANU
 pub const INTERVAL_MIN: Duration = Duration::from_secs(5);
 /// Longest interval we take from a tracker, so that none makes us forget it.
 pub const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// Longest pause after a refusal that we take from a tracker.
+pub const RETRY_MAX: Duration = Duration::from_secs(24 * 3600);
 /// What we take where a tracker names no interval (BEP 3 says it must).
 const INTERVAL_ABSENT: Duration = Duration::from_secs(300);
 /// Bytes of the longest `key` kept: clients send eight.
@@ -362,11 +364,21 @@ pub struct AnnounceAnswer {
     pub tracker_id: Option<Vec<u8>>,
 }
 
+/// When a tracker that refuses wants to be asked again (BEP 31, `retry in`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryIn {
+    /// Not before so long, at most [`RETRY_MAX`].
+    After(Duration),
+    /// It is no tracker, or not for us.
+    Never,
+}
+
 /// Why an answer of a tracker has no peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnswerError {
-    /// The tracker refuses, in its own words made printable.
-    Failure(String),
+    /// The tracker refuses, in its own words made printable; and when it wants to be asked again,
+    /// if it says (BEP 31).
+    Failure(String, Option<RetryIn>),
     /// Not bencode.
     Malformed(bencode::Malformed),
     /// Bencode, but no dictionary.
@@ -388,7 +400,7 @@ pub fn parse_answer(body: &[u8]) -> Result<AnnounceAnswer, AnswerError> {
         Some(printable(&String::from_utf8_lossy(bytes)))
     };
     if let Some(reason) = text("failure reason") {
-        return Err(AnswerError::Failure(reason));
+        return Err(AnswerError::Failure(reason, retry_in(dict)));
     }
     let mut peers = Vec::new();
     match dict.get("peers") {
@@ -414,6 +426,18 @@ pub fn parse_answer(body: &[u8]) -> Result<AnnounceAnswer, AnswerError> {
         tracker_id: dict.get("tracker id").and_then(Value::as_bytes).and_then(tracker_id),
         external_ip: dict.get("external ip").and_then(Value::as_bytes).and_then(address),
     })
+}
+
+/// Minutes or `never`; a number is taken as text as well.
+fn retry_in(dict: Dict<'_>) -> Option<RetryIn> {
+    let value = dict.get("retry in")?;
+    let minutes = match value.as_bytes() {
+        Some(b"never") => return Some(RetryIn::Never),
+        Some(text) => parse_number::<u64>(text)?,
+        None => u64::try_from(value.as_int()?).ok()?,
+    };
+    let pause = Duration::from_secs(minutes.saturating_mul(60)).min(RETRY_MAX);
+    (minutes > 0).then_some(RetryIn::After(pause))
 }
 
 /// One that would not fit a request head is left out.
@@ -473,7 +497,7 @@ impl core::error::Error for QueryError {}
 impl fmt::Display for AnswerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failure(reason) => write!(f, "the tracker refuses: {reason}"),
+            Self::Failure(reason, _) => write!(f, "the tracker refuses: {reason}"),
             Self::Malformed(error) => write!(f, "the tracker's answer is malformed: {error}"),
             Self::NotDictionary => f.write_str("the tracker's answer is no dictionary"),
         }
@@ -629,7 +653,21 @@ mod tests {
     fn refusals() {
         let body = build_failure("no such torrent");
         assert_eq!(body, b"d14:failure reason15:no such torrente");
-        assert_eq!(parse_answer(&body), Err(AnswerError::Failure("no such torrent".into())));
+        assert_eq!(parse_answer(&body), Err(AnswerError::Failure("no such torrent".into(), None)));
+        let retry = |value: &str| {
+            let body = format!("d14:failure reason1:x8:retry in{value}e");
+            match parse_answer(body.as_bytes()) {
+                Err(AnswerError::Failure(_, retry)) => retry,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(retry("5:never"), Some(RetryIn::Never));
+        let after = |seconds| Some(RetryIn::After(Duration::from_secs(seconds)));
+        assert_eq!((retry("i5e"), retry("2:90")), (after(300), after(5400)));
+        assert_eq!(retry("i9223372036854775807e"), Some(RetryIn::After(RETRY_MAX)));
+        for nonsense in ["i0e", "i-1e", "3:abc", "le", "0:"] {
+            assert_eq!(retry(nonsense), None, "{nonsense}");
+        }
         let evil = parse_answer(b"d14:failure reason3:\x1b\n\xffe").unwrap_err();
         assert_eq!(evil.to_string(), "the tracker refuses: \\u{1b}\\n\u{fffd}");
         assert_eq!(parse_answer(b"le"), Err(AnswerError::NotDictionary));

@@ -414,6 +414,20 @@ fn redirections_that_lead_nowhere_fail() {
 }
 
 #[test]
+fn who_refuses_says_when_to_ask_again() {
+    for (retry, again) in [("i2e", Some(120)), ("5:never", None)] {
+        let mut a = announcer(Some("10.0.0.9"), &[]);
+        let _ = poll(&mut a, at(0)).unwrap();
+        let body = format!("d14:failure reason6:\x1b[1m\n!8:retry in{retry}e");
+        let why = Progress::Failed("the tracker refuses: \\u{1b}[1m\\n!".into());
+        let answer = http::answer(200, "text/plain", body.as_bytes());
+        assert_eq!(a.handle_answer(at(0), &answer, false), why);
+        assert_eq!(a.poll_timeout(), again.map(at), "{retry}");
+        assert_eq!(a.is_idle(), again.is_none());
+    }
+}
+
+#[test]
 fn answers_that_do_not_help() {
     let refusal = http::answer(400, "text/plain", &build_failure("not here"));
     for (bytes, why) in [

@@ -3,6 +3,7 @@
 use super::udp::Remembered;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::Announce;
+use crate::wire::announce::RetryIn;
 
 /// From one attempt at a LAN tracker that is away to the next: whoever is late is found at once,
 /// and a packet a second is nothing there.
@@ -23,7 +24,7 @@ pub(super) struct Tracker {
     pub(super) announce: Announce,
     /// It is ourselves: never asked.
     pub(super) own: bool,
-    /// It is where no announce may go: never asked again.
+    /// It is where no announce may go, or has said `never`: not asked again.
     pub(super) barred: bool,
     /// It has taken our `started`.
     pub(super) started: bool,
@@ -51,6 +52,15 @@ impl Tracker {
             tracker_id: None,
             connection: None,
             not_before: Instant::ORIGIN,
+        }
+    }
+
+    /// It has said when it is to be asked again, if ever.
+    pub(super) fn retry(&mut self, now: Instant, retry: Option<RetryIn>) {
+        match retry {
+            Some(RetryIn::After(pause)) => self.not_before = now + pause,
+            Some(RetryIn::Never) => self.barred = true,
+            None => {}
         }
     }
 

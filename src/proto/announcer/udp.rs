@@ -177,7 +177,7 @@ impl Announcer {
                 exchange.step(now, next);
                 Some(Progress::NeedMore)
             }
-            (Response::Error { message, .. }, _) => Some(self.refused(now, &message)),
+            (Response::Error { message, .. }, _) => Some(self.refused(now, &message, None)),
             _ => None,
         }
     }

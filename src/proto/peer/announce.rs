@@ -129,7 +129,14 @@ impl Peer {
     ) {
         let Some(swarm) = self.swarms.get_mut(&id) else { return };
         let name = &swarm.torrent.name;
-        swarm.announce_told.clear();
+        match swarm.announcer.warning() {
+            None => swarm.announce_told.clear(),
+            Some(warning) => {
+                if let Some(line) = swarm.announce_told.say(now, warning) {
+                    log::warn!("{name}: tracker {remote} warns: {line}");
+                }
+            }
+        }
         if event == Some(Said::Stopped) {
             log::info!("{name}: tracker {remote} told: stopped");
         } else {

@@ -57,7 +57,7 @@ impl Peer {
         let announce = torrent.announce.as_deref();
         let (announcer, errors) = Announcer::new(announce, &torrent.announce_list, &mut self.rng);
         for error in errors {
-            log::warn!("{}: announce: {error}", torrent.name);
+            log::warn!("{}: {error}", torrent.name);
         }
         let mut picker = Picker::new(torrent.geometry, start.have, &mut self.rng);
         picker.set_padding(torrent.padding.clone());

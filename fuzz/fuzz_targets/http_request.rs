@@ -116,7 +116,9 @@ fn torrent() -> Torrent {
 
 fn start() -> Start {
     let mut have = Bitfield::new(2);
-    (0..2).for_each(|piece| drop(have.set(piece)));
+    for piece in 0..2 {
+        have.set(piece);
+    }
     Start {
         have,
         partials: Vec::new(),

@@ -176,6 +176,10 @@ pub fn own_addresses(bind: Option<IpAddr>) -> Vec<IpAddr> {
 /// The system's words for a person: `reset by peer`, not `Connection reset by peer (os error 104)`.
 #[must_use]
 pub fn words(error: &io::Error) -> String {
+    // Words of our own.
+    if let Some(inner) = error.get_ref() {
+        return inner.to_string();
+    }
     use io::ErrorKind::{
         AddrInUse, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
         NetworkUnreachable, TimedOut,

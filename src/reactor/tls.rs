@@ -95,6 +95,37 @@ fn read() -> Result<Arc<ClientConfig>, String> {
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
+/// Why TLS has come to nothing, with the mend where there is one.
+fn words(error: &rustls::Error) -> String {
+    use rustls::CertificateError as Bad;
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    let known = match error {
+        InvalidCertificate(Bad::UnknownIssuer) => {
+            "its certificate is signed by no authority known here; if you trust it, name a file \
+             with its authority in SSL_CERT_FILE"
+        }
+        InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {
+            "its certificate has expired"
+        }
+        InvalidCertificate(Bad::NotValidYet | Bad::NotValidYetContext { .. }) => {
+            "its certificate is not valid yet; is the clock of this host right?"
+        }
+        InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => {
+            "its certificate is for another name"
+        }
+        // An authority's own certificate, shown as a server's: so most tools make self-signed ones.
+        InvalidCertificate(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is self-signed; it needs one that an authority has signed"
+        }
+        InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+            "it does not speak TLS there; is it http:// and not https://?"
+        }
+        AlertReceived(alert) => return format!("it ends TLS: {alert:?}"),
+        other => return format!("TLS: {other}"),
+    };
+    known.to_owned()
+}
+
 impl Tls {
     fn new(config: Arc<ClientConfig>, host: &Host) -> Result<Self, String> {
         let name = match host {
@@ -122,7 +153,7 @@ impl Tls {
             let processed = self.0.process_new_packets();
             // The handshake goes on, or an alert says why it does not.
             let flushed = self.flush(stream);
-            processed.map_err(|error| io::Error::other(format!("TLS: {error}")))?;
+            processed.map_err(|error| io::Error::other(words(&error)))?;
             flushed?;
         }
     }
@@ -151,5 +182,32 @@ impl Tls {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{CertificateError, Error, OtherError};
+
+    #[test]
+    fn what_is_wrong_is_one_clear_line() {
+        let certificate = |error| words(&Error::InvalidCertificate(error));
+        let line = certificate(CertificateError::UnknownIssuer);
+        assert!(line.ends_with("name a file with its authority in SSL_CERT_FILE"), "{line}");
+        #[derive(Debug)]
+        struct CaUsedAsEndEntity;
+        impl std::fmt::Display for CaUsedAsEndEntity {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{self:?}")
+            }
+        }
+        impl std::error::Error for CaUsedAsEndEntity {}
+        let other = CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity)));
+        assert!(certificate(other).starts_with("its certificate is self-signed"));
+        let plain = words(&Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType));
+        assert!(plain.starts_with("it does not speak TLS"), "{plain}");
+        // The line goes through the system's words, and is left as it is.
+        assert_eq!(crate::reactor::sockets::words(&io::Error::other(line.clone())), line);
     }
 }

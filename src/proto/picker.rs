@@ -12,6 +12,17 @@ const ASKED_MAX: u8 = 3;
 /// Begun pieces beyond which those of others are helped with before new ones are begun.
 const BEGUN_MAX: usize = 100;
 
+/// Of the pieces we lack, how many are looked at one by one for one that a peer has: at least this
+/// many,
+const LOOKS_MIN: usize = 64;
+/// and this part of them, which takes as long as to compare both bitfields.
+const LOOKS_SHARE: usize = 32;
+
+/// Pieces we lack from which on it may be worth while to sort them anew,
+const SORT_MIN: usize = 4096;
+/// where more than this part of them moves.
+const SORT_SHARE: usize = 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BlockState {
     Missing,
@@ -150,7 +161,7 @@ impl Picker {
         if pieces.is_full() {
             self.seeds += 1;
         } else {
-            pieces.iter().for_each(|piece| self.add_one(piece));
+            self.add_many(pieces);
         }
     }
 
@@ -159,14 +170,14 @@ impl Picker {
         if pieces.is_full() {
             self.seeds = self.seeds.saturating_sub(1);
         } else {
-            pieces.iter().for_each(|piece| self.remove_one(piece));
+            self.remove_many(pieces);
         }
     }
 
     /// A peer that had `before` has got `piece` in addition.
     pub fn add_piece(&mut self, before: &Bitfield, piece: PieceIndex) {
         if before.count() + 1 == before.len() {
-            before.iter().for_each(|had| self.remove_one(had));
+            self.remove_many(before);
             self.seeds += 1;
         } else {
             self.add_one(piece.get());
@@ -177,7 +188,8 @@ impl Picker {
     pub fn remove_piece(&mut self, before: &Bitfield, piece: PieceIndex) {
         if before.is_full() {
             self.seeds = self.seeds.saturating_sub(1);
-            before.iter().filter(|&p| p != piece.get()).for_each(|p| self.add_one(p));
+            self.add_many(before);
+            self.remove_one(piece.get());
         } else {
             self.remove_one(piece.get());
         }
@@ -432,9 +444,64 @@ impl Picker {
         partial
     }
 
+    /// The first piece in `order` that they have. Who has much has one of the first; of who has
+    /// little it is looked at all there is, which is less than all that we lack.
     fn rarest(&self, theirs: &Bitfield) -> Option<PieceIndex> {
-        let piece = self.order.iter().copied().find(|&piece| theirs.get(piece))?;
-        self.geometry.piece(piece)
+        let looks = LOOKS_MIN + self.order.len() / LOOKS_SHARE;
+        let first = self.order.iter().take(looks).position(|&piece| theirs.get(piece));
+        let at = first.or_else(|| {
+            let places = theirs.without(&self.have).map(|piece| self.place[piece as usize]);
+            places.filter(|&at| at != GONE).min().map(|at| at as usize)
+        })?;
+        self.geometry.piece(self.order[at])
+    }
+
+    fn add_many(&mut self, pieces: &Bitfield) {
+        if !self.is_worth_sorting(pieces) {
+            return pieces.iter().for_each(|piece| self.add_one(piece));
+        }
+        pieces.iter().for_each(|piece| self.availability[piece as usize] += 1);
+        self.sort();
+    }
+
+    fn remove_many(&mut self, pieces: &Bitfield) {
+        if !self.is_worth_sorting(pieces) {
+            return pieces.iter().for_each(|piece| self.remove_one(piece));
+        }
+        for piece in pieces.iter() {
+            let availability = &mut self.availability[piece as usize];
+            *availability = availability.saturating_sub(1);
+        }
+        self.sort();
+    }
+
+    /// Whether one pass over `order` is less than to move each of these pieces by itself.
+    fn is_worth_sorting(&self, pieces: &Bitfield) -> bool {
+        let listed = self.order.len();
+        listed >= SORT_MIN && pieces.count() as usize > listed / SORT_SHARE
+    }
+
+    /// Puts `order` in order again, each group as it was.
+    fn sort(&mut self) {
+        let group = |piece: u32| usize::from(self.availability[piece as usize]);
+        let groups = self.order.iter().map(|&piece| group(piece) + 1).max().unwrap_or(1);
+        let mut ends = vec![0_u32; groups];
+        self.order.iter().for_each(|&piece| ends[group(piece)] += 1);
+        let mut places = Vec::with_capacity(groups);
+        let mut end = 0;
+        for size in &mut ends {
+            places.push(end);
+            end += *size;
+            *size = end;
+        }
+        let mut sorted = vec![0; self.order.len()];
+        for &piece in &self.order {
+            let place = &mut places[group(piece)];
+            sorted[*place as usize] = piece;
+            self.place[piece as usize] = *place;
+            *place += 1;
+        }
+        (self.order, self.bounds) = (sorted, ends);
     }
 
     fn add_one(&mut self, piece: u32) {
@@ -633,6 +700,56 @@ mod tests {
                 }
                 check(&picker);
             }
+        }
+    }
+
+    #[test]
+    fn who_brings_much_at_once_is_counted_as_one_by_one() {
+        let count = SORT_MIN as u32 + 1_000;
+        let geometry = Geometry::new(u64::from(count) * 32_768, 32_768).unwrap();
+        let mut rng = Rng::new(6);
+        let mut picker = Picker::new(geometry, Bitfield::new(count), &mut rng);
+        let mut peers = Vec::new();
+        for percent in [50, 1, 90, 13, 30] {
+            let mut pieces = Bitfield::new(count);
+            (0..count).filter(|_| rng.below(100) < percent).for_each(|p| assert!(pieces.set(p)));
+            picker.add_peer(&pieces);
+            peers.push(pieces);
+        }
+        let mut out = Vec::new();
+        picker.pick(&from(&Bitfield::full(count)), &|_| false, 100, &mut out);
+        (0..900).for_each(|p| picker.verified(geometry.piece(p).unwrap()));
+        check(&picker);
+        let had = |p: u32| peers.iter().filter(|peer| peer.get(p)).count();
+        assert!((0..count).all(|p| usize::from(picker.availability[p as usize]) == had(p)));
+        peers.iter().for_each(|pieces| {
+            picker.remove_peer(pieces);
+            check(&picker);
+        });
+        assert!(picker.availability.iter().all(|&a| a == 0));
+    }
+
+    #[test]
+    fn the_rarest_is_found_whatever_a_peer_has() {
+        let count = 3_000;
+        let geometry = Geometry::new(u64::from(count) * 32_768, 32_768).unwrap();
+        let mut rng = Rng::new(5);
+        let mut picker = Picker::new(geometry, Bitfield::new(count), &mut rng);
+        for percent in [1, 10, 50, 90, 99] {
+            let mut pieces = Bitfield::new(count);
+            (0..count).filter(|_| rng.below(100) < percent).for_each(|p| assert!(pieces.set(p)));
+            picker.add_peer(&pieces);
+        }
+        for percent in [0, 1, 3, 10, 60, 100] {
+            let mut theirs = Bitfield::new(count);
+            (0..count).filter(|_| rng.below(100) < percent).for_each(|p| assert!(theirs.set(p)));
+            // The rarest they lack, as late in the order as possible.
+            for &p in picker.order[..2_000].iter().filter(|_| percent < 60) {
+                theirs.clear(p);
+            }
+            picker.verified(geometry.piece(rng.below(u64::from(count)) as u32).unwrap());
+            let slow = picker.order.iter().copied().find(|&piece| theirs.get(piece));
+            assert_eq!(picker.rarest(&theirs).map(PieceIndex::get), slow);
         }
     }
 

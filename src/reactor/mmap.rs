@@ -10,6 +10,7 @@
 
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::guard;
+use super::open_files::OpenFiles;
 use super::window::{Key, Slices, Windows};
 use crate::proto::store::{Placed, Store, StoreError};
 use crate::units::id::SwarmId;
@@ -29,8 +30,6 @@ pub const DEFAULT_BUDGET: usize = 16 * 1024 * 1024;
 /// page cache whole: receiving into windows of 1 MiB takes 4 s/GiB on ext4, of 2 MiB 0.7 s/GiB,
 /// because every 4 KiB of them faults by itself. Larger ones make the budget coarse.
 const WINDOW_BYTES: (usize, usize) = (2 * 1024 * 1024, 4 * 1024 * 1024);
-/// Descriptors held for content.
-const OPEN_MAX: usize = 64;
 
 /// The content of all swarms.
 pub struct Storage {
@@ -38,10 +37,7 @@ pub struct Storage {
     pub(super) windows: Windows,
     pub(super) slices: Slices,
     window_bytes: usize,
-    /// Invariant: at most `OPEN_MAX`.
-    open: Vec<OpenFile>,
-    /// Grows with each use of an open file.
-    clock: u64,
+    pub(super) open: OpenFiles,
 }
 
 /// The files of one swarm, laid end to end.
@@ -59,13 +55,6 @@ pub(super) struct Content {
     pub(super) unflushed: BTreeSet<u32>,
     /// The file system cannot map files for writing, or a call is cheaper: files are written by calls.
     pub(super) by_call: bool,
-}
-
-struct OpenFile {
-    swarm: SwarmId,
-    index: u32,
-    file: Arc<File>,
-    used: u64,
 }
 
 /// A file that has been written since it was last taken for a flush.
@@ -131,8 +120,7 @@ impl Storage {
             windows: Windows::new(budget_bytes),
             slices: Slices::default(),
             window_bytes,
-            open: Vec::new(),
-            clock: 0,
+            open: OpenFiles::default(),
         }
     }
 
@@ -141,7 +129,7 @@ impl Storage {
     pub fn close(&mut self, swarm: SwarmId) {
         self.contents.remove(&swarm);
         self.windows.remove_swarm(swarm);
-        self.open.retain(|open| open.swarm != swarm);
+        self.open.close(swarm);
     }
 
     /// What lies there was found good, but an earlier process wrote it: perhaps it is not on the
@@ -159,16 +147,11 @@ impl Storage {
     pub fn files(&mut self, swarm: SwarmId) -> Vec<Unflushed> {
         let Some(content) = self.contents.get_mut(&swarm) else { return Vec::new() };
         let unflushed = core::mem::take(&mut content.unflushed);
-        let find = |index| {
-            let mut open = self.open.iter();
-            open.find(|open| open.swarm == swarm && open.index == index)
-                .map(|open| Arc::clone(&open.file))
-        };
         unflushed
             .into_iter()
             .map(|index| Unflushed {
                 index,
-                file: find(index),
+                file: self.open.find(swarm, index),
                 root: content.root.clone(),
                 path: content.files[index as usize].path.clone(),
             })
@@ -357,26 +340,17 @@ impl Storage {
     }
 
     pub(super) fn open_file(&mut self, swarm: SwarmId, index: u32) -> io::Result<Arc<File>> {
-        self.clock += 1;
-        let clock = self.clock;
-        let mut open = self.open.iter_mut();
-        if let Some(open) = open.find(|open| open.swarm == swarm && open.index == index) {
-            open.used = clock;
-            return Ok(Arc::clone(&open.file));
+        if let Some(file) = self.open.find(swarm, index) {
+            return Ok(file);
         }
         let Some(content) = self.contents.get(&swarm) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        if self.open.len() >= OPEN_MAX {
-            let oldest = self.open.iter().enumerate().min_by_key(|(_, open)| open.used);
-            if let Some((oldest, _)) = oldest {
-                self.open.swap_remove(oldest);
-            }
-        }
         let how = if content.writable { Open::ReadWrite } else { Open::Read };
         let path = &content.files[index as usize].path;
-        let file = Arc::new(folders::open_content(&content.root, path, how)?);
-        self.open.push(OpenFile { swarm, index, file: Arc::clone(&file), used: clock });
+        let file = self.open.open(|| folders::open_content(&content.root, path, how))?;
+        let file = Arc::new(file);
+        self.open.insert(swarm, index, &file);
         Ok(file)
     }
 
@@ -487,6 +461,7 @@ pub(super) fn not_open() -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::super::folders::tests::layout;
+    use super::super::open_files::OPEN_MAX;
     use super::super::window::GatherWrite;
     use super::*;
     use crate::units::geometry::Geometry;

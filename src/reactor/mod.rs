@@ -13,6 +13,7 @@ pub mod lanes;
 pub mod link;
 pub mod mmap;
 pub mod multicast;
+mod open_files;
 mod opening;
 pub mod paused;
 pub mod signals;

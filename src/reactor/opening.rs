@@ -2,6 +2,7 @@
 
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::mmap::{failed, not_open, Storage};
+use super::open_files::OpenFiles;
 use super::write::not_written;
 use crate::proto::store::StoreError;
 use crate::units::id::SwarmId;
@@ -52,7 +53,7 @@ impl Storage {
         }
         let at_once = layout.files.len().min(MADE_AT_ONCE);
         for file in &layout.files[..at_once] {
-            reserve(root, file)?;
+            reserve(&mut self.open, root, file)?;
         }
         self.insert(swarm, layout, root, true)?;
         if let Some(content) = self.contents.get_mut(&swarm) {
@@ -66,7 +67,7 @@ impl Storage {
     pub(super) fn make(&mut self, swarm: SwarmId, index: u32) -> Result<(), StoreError> {
         let content = self.contents.get_mut(&swarm).ok_or_else(not_open)?;
         if content.unmade.contains(&index) {
-            reserve(&content.root, &content.files[index as usize])?;
+            reserve(&mut self.open, &content.root, &content.files[index as usize])?;
             content.unmade.remove(&index);
         }
         Ok(())
@@ -103,12 +104,13 @@ fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
 
 /// Creates the file, gives it its exact length and reserves its space; an intact one is left as
 /// it is, its time of change too. Padding is no file.
-fn reserve(root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
+fn reserve(files: &mut OpenFiles, root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
     if file.pad {
         return Ok(());
     }
     let path = folders::content_path(root, &file.path);
-    let open = folders::open_content(root, &file.path, Open::Create)
+    let open = files
+        .open(|| folders::open_content(root, &file.path, Open::Create))
         .map_err(|error| failed("create", &path, &error))?;
     folders::reserve(&open, file.length).map_err(|error| {
         if error.kind() == io::ErrorKind::StorageFull {

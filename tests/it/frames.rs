@@ -1,8 +1,9 @@
 //! Frames that no honest client sends: each ends its connection, or nothing, and never the peer.
 
-use crate::process::{address, Host};
+use crate::process::{self, address, Host, Peer};
 use crate::torrent::{Torrent, PIECE};
 use crate::wire::{self, message, piece, span, words, Wire, EXTENDED, FAST, PLAIN};
+use std::process::Command;
 
 #[test]
 fn every_hostile_frame_ends_its_own_connection_only() {
@@ -91,6 +92,30 @@ fn a_reader_that_never_reads_costs_a_bounded_queue() {
     still_serves(&host, &torrent);
     let more = memory_kib(peer.pid()).saturating_sub(before);
     assert!(more < 8 << 10, "{more} KiB more");
+}
+
+#[test]
+fn connections_never_take_the_last_descriptor() {
+    let names: Vec<String> = (0..40).map(|n| format!("{n}")).collect();
+    let files: Vec<_> = names.iter().map(|name| (name.as_str(), PIECE)).collect();
+    let torrent = Torrent::of("descriptors", PIECE, &files, None);
+    let host = Host::with_content(&torrent);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 40; exec \"$@\"", "sh", process::program()]);
+    limited.current_dir(host.folder()).args(host.arguments());
+    let mut peer = Peer::spawn(&mut limited);
+    peer.wait_for("listening on");
+    peer.wait_for("-> seeder");
+    let mut wire = Wire::join(host.addr, address(), &torrent, PLAIN);
+    wire.send(&message(wire::INTERESTED, &[]));
+    wire.next_of(wire::UNCHOKE);
+    let crowd: Vec<_> = (0..60).map(|_| Wire::connect(host.addr, host.addr.ip())).collect();
+    peer.wait_for("cannot accept");
+    // Each piece is another file.
+    (0..40).for_each(|piece| wire.expect_block(&torrent, piece, 0, 16 << 10));
+    drop(crowd);
+    still_serves(&host, &torrent);
+    assert_eq!(peer.stop(), Some(0));
 }
 
 /// Anonymous memory of a process.

@@ -5,7 +5,9 @@
 
 use crate::units::geometry::{Block, Geometry};
 use crate::units::id::SwarmId;
-use crate::units::limits::{BLOCKS_A_CALL, BLOCK_BYTES, REQUESTS_IN_MAX, TURN_PAYLOAD_MAX};
+use crate::units::limits::{
+    BLOCKS_AHEAD, BLOCKS_A_CALL, BLOCK_BYTES, REQUESTS_IN_MAX, TURN_PAYLOAD_MAX,
+};
 use crate::wire::message::{self, Message, Span, PIECE_HEAD_BYTES};
 use std::collections::VecDeque;
 
@@ -35,6 +37,10 @@ pub struct SendPlan {
     pub bytes: Vec<u8>,
     /// In order.
     pub segments: Vec<Segment>,
+    /// Whether `ahead` is wanted.
+    pub look_ahead: bool,
+    /// What will have to be sent after this: first byte and number of bytes.
+    pub ahead: Vec<(u64, usize)>,
 }
 
 impl SendPlan {
@@ -43,6 +49,7 @@ impl SendPlan {
         self.swarm = None;
         self.bytes.clear();
         self.segments.clear();
+        self.ahead.clear();
     }
 
     fn push_bytes(&mut self, bytes: &[u8]) {
@@ -50,6 +57,14 @@ impl SendPlan {
         self.bytes.extend_from_slice(bytes);
         if !bytes.is_empty() {
             self.segments.push(Segment::Bytes(from, self.bytes.len()));
+        }
+    }
+
+    fn push_ahead(&mut self, block: Block, geometry: &Geometry) {
+        let (offset, len) = (geometry.block_offset(block), block.length as usize);
+        match self.ahead.last_mut() {
+            Some((start, before)) if *start + *before as u64 == offset => *before += len,
+            _ => self.ahead.push((offset, len)),
         }
     }
 
@@ -166,13 +181,14 @@ impl Outgoing {
         }
         let unsent = &self.outbox[self.outbox_sent..];
         plan.push_bytes(&unsent[..unsent.len().min(BYTES_A_CALL)]);
-        if unsent.len() > BYTES_A_CALL {
-            return;
+        let Some((_, geometry)) = of else { return };
+        let blocks = if unsent.len() > BYTES_A_CALL { 0 } else { self.granted.min(BLOCKS_A_CALL) };
+        for &block in self.backlog.iter().take(blocks) {
+            plan.push_block(block, geometry, 0);
         }
-        if let Some((_, geometry)) = of {
-            for &block in self.backlog.iter().take(self.granted.min(BLOCKS_A_CALL)) {
-                plan.push_block(block, geometry, 0);
-            }
+        if plan.look_ahead {
+            let ahead = self.backlog.iter().skip(blocks).take(BLOCKS_AHEAD);
+            ahead.for_each(|&block| plan.push_ahead(block, geometry));
         }
     }
 
@@ -224,4 +240,32 @@ fn payload_in(before: usize, step: usize) -> usize {
 #[must_use]
 pub fn span_of(block: Block) -> Span {
     Span { index: block.piece.get(), begin: block.begin, length: block.length }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_after_a_call_is_told_in_runs() {
+        let geometry = Geometry::new(64 * 16_384, 8 * 16_384).unwrap();
+        let mut outgoing = Outgoing::default();
+        let block = |n: u32| geometry.block(n / 8, n % 8 * 16_384, 16_384).unwrap();
+        let asked = (0..24).chain([40, 41, 7]);
+        asked.for_each(|n| assert!(outgoing.owe(block(n))));
+        let mut plan = SendPlan { look_ahead: true, ..SendPlan::default() };
+        let of = Some((SwarmId(1), &geometry));
+        outgoing.plan(of, &mut plan);
+        assert!(plan.segments.is_empty(), "it has no turn yet");
+        let bytes = |n: u64| n * 16_384;
+        let runs = [(0, bytes(24)), (bytes(40), bytes(2)), (bytes(7), bytes(1))];
+        assert_eq!(plan.ahead, runs.map(|(at, len)| (at, len as usize)));
+        outgoing.grant();
+        outgoing.plan(of, &mut plan);
+        assert_eq!(plan.segments.len(), 16);
+        assert_eq!(plan.ahead[0], (bytes(8), bytes(16) as usize));
+        plan.look_ahead = false;
+        outgoing.plan(of, &mut plan);
+        assert_eq!(plan.ahead, []);
+    }
 }

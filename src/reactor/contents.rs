@@ -11,7 +11,7 @@ use crate::proto::swarm::Start;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::PieceIndex;
 use crate::units::id::{PeerId, SwarmId};
-use crate::units::time::Instant;
+use crate::units::time::{Duration, Instant};
 use crate::wire::metainfo::Metainfo;
 use crate::wire::resume::{FileStamp, Resume};
 use std::path::{Path, PathBuf};
@@ -346,6 +346,19 @@ impl Content {
                 contacts: progress.contacts,
             },
         }
+    }
+
+    /// When its progress is to be saved next, `pause` after the last time. What is being checked has none yet.
+    #[must_use]
+    pub fn save_at(&self, pause: Duration) -> Option<Instant> {
+        let ripe = self.dirty && !self.flushing && self.is_settled();
+        ripe.then(|| self.saved_at + pause)
+    }
+
+    /// Whether it is known what is there, and it stands where it belongs.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.unchecked == 0 && self.place != Place::Doubtful
     }
 
     /// Where the content is now.

@@ -6,6 +6,7 @@ use super::window::Stretch;
 use crate::proto::store::StoreError;
 use crate::units::geometry::PieceIndex;
 use crate::units::id::SwarmId;
+use crate::units::limits::{CHECK_AHEAD_BYTES, COLD_AGAIN, COLD_PAUSE, COLD_WITHIN};
 use crate::units::time::{Duration, Instant};
 use std::collections::VecDeque;
 
@@ -47,6 +48,9 @@ pub struct Done {
 /// A verification waits at most so long for others to be hashed with.
 const COMPANY_WITHIN: Duration = Duration::from_millis(20);
 
+/// Bytes of each piece hashed at once where the disk does not come: then the loop waits for it.
+const READ_LATE_BYTES: usize = 16 * 1024;
+
 /// Pieces that wait to be hashed: those to verify before those to check, otherwise in order.
 ///
 /// Several pieces side by side take less time than one after the other ([`lanes`]). While pieces
@@ -59,6 +63,8 @@ pub struct HashQueue {
     verify_came: Option<Instant>,
     /// Between two that came, on average.
     verify_gap: Duration,
+    /// Whether to stand still until the disk has brought what is to be hashed.
+    waits_for_disk: bool,
 }
 
 /// Jobs of one kind.
@@ -68,6 +74,15 @@ struct Lane {
     /// Those begun: invariant: as many as `streams`, in the same order.
     begun: Vec<Job>,
     streams: Vec<Stream>,
+    /// Of each of those begun, the bytes that the disk was asked for.
+    asked: Vec<u64>,
+    /// The first of those that wait for which it was asked.
+    asked_waiting: usize,
+    asked_at: Instant,
+    /// Since when nothing could be hashed, because the disk has not brought it.
+    cold_since: Option<Instant>,
+    /// When to look again.
+    again_at: Instant,
 }
 
 impl Default for HashQueue {
@@ -83,9 +98,16 @@ impl HashQueue {
         Self::with_engine(Engine::best())
     }
 
+    /// An empty queue that hashes what is in memory, and comes back for what the disk has yet to bring.
+    #[must_use]
+    pub fn never_waiting() -> Self {
+        Self { waits_for_disk: false, ..Self::new() }
+    }
+
     fn with_engine(engine: Engine) -> Self {
         let (verify, check) = (Lane::default(), Lane::default());
-        Self { engine, verify, check, verify_came: None, verify_gap: COMPANY_WITHIN }
+        let (verify_came, verify_gap) = (None, COMPANY_WITHIN);
+        Self { engine, verify, check, verify_came, verify_gap, waits_for_disk: true }
     }
 
     /// Adds a piece.
@@ -118,11 +140,8 @@ impl HashQueue {
     /// long enough for company.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.check.is_empty() {
-            self.verify_at()
-        } else {
-            Some(Instant::ORIGIN)
-        }
+        let check = (!self.check.is_empty()).then_some(self.check.again_at);
+        self.verify_at().into_iter().chain(check).min()
     }
 
     /// Hashes at most `budget_bytes`, and says which pieces that completed. A piece of more
@@ -133,12 +152,13 @@ impl HashQueue {
         while left > 0 {
             let lane = if self.verify_at().is_some_and(|at| at <= now) {
                 &mut self.verify
-            } else if !self.check.is_empty() {
+            } else if !self.check.is_empty() && self.check.again_at <= now {
                 &mut self.check
             } else {
                 break;
             };
-            lane.step(self.engine, storage, &mut left, &mut done);
+            let wait = self.waits_for_disk;
+            lane.step(self.engine, storage, now, wait, &mut left, &mut done);
         }
         if self.check.is_empty() {
             storage.end_check();
@@ -156,7 +176,7 @@ impl HashQueue {
         let pause = self.verify_gap * u32::try_from(2 * missing).unwrap_or(u32::MAX);
         let alone = !self.verify.begun.is_empty() || pause > COMPANY_WITHIN;
         let came = self.verify_came.filter(|_| !alone);
-        Some(came.map_or(Instant::ORIGIN, |came| came + pause))
+        Some(came.map_or(Instant::ORIGIN, |came| came + pause).max(self.verify.again_at))
     }
 
     /// Drops the pieces of a swarm that is gone.
@@ -175,31 +195,41 @@ impl Lane {
         self.len() == 0
     }
 
-    /// Hashes of each piece that is begun what lies in one window, at most `left` bytes in all.
+    /// Hashes of each piece that is begun what lies in one window, at most `left` bytes in all. What
+    /// the disk has to bring first is asked for; `wait` says whether to stand still for it.
     fn step(
         &mut self,
         engine: Engine,
         storage: &mut Storage,
+        now: Instant,
+        wait: bool,
         left: &mut usize,
         done: &mut Vec<Done>,
     ) {
-        while self.begun.len() < engine.width() {
-            let Some(job) = self.waiting.pop_front() else { break };
-            self.begun.push(job);
-            self.streams.push(Stream::default());
+        self.begin(engine.width());
+        let verify = self.begun.first().is_some_and(|job| job.kind == Kind::Verify);
+        // What has just been written is there.
+        if !verify || self.cold_since.is_some() {
+            self.ask_ahead(storage, now);
         }
-        let share = (*left / self.begun.len().max(1)).max(1);
-        let stretch = |(job, stream): (&Job, &Stream)| Stretch {
-            swarm: job.swarm,
-            offset: job.offset.saturating_add(stream.hashed()),
-            len: usize::try_from(u64::from(job.len) - stream.hashed())
-                .map_or(share, |n| n.min(share)),
-            access: match job.kind {
-                Kind::Check => Access::Sequential,
-                Kind::Verify => Access::Read,
-            },
-        };
-        let stretches: Vec<_> = self.begun.iter().zip(&self.streams).map(stretch).collect();
+        let mut stretches = self.stretches(*left);
+        if !wait {
+            let ready = stretches.iter().map(|s| {
+                // Why it cannot be read is told when it is read.
+                storage.ready(s.swarm, s.offset, s.len, s.access).unwrap_or(s.len)
+            });
+            let ready = ready.min().unwrap_or(0);
+            let late = self.cold_since.is_some_and(|since| since + COLD_WITHIN <= now);
+            if ready == 0 && !late {
+                return self.wait_for_disk(now);
+            }
+            let most = if ready == 0 { READ_LATE_BYTES } else { ready };
+            stretches.iter_mut().for_each(|stretch| stretch.len = stretch.len.min(most));
+            match ready {
+                0 => *left = 0,
+                _ => self.cold_since = None,
+            }
+        }
         let streams = &mut self.streams;
         let looked = storage.inspect_all(&stretches, |parts| lanes::update(engine, streams, parts));
         let mut at = 0;
@@ -211,12 +241,97 @@ impl Lane {
                 continue;
             }
             let (job, digest) = (self.begun.remove(at), self.streams.remove(at).finish());
+            self.asked.remove(at);
             let outcome = looked.map(|_| digest == job.expected);
             done.push(Done { job, outcome });
         }
     }
 
+    /// Begins as many pieces as are hashed side by side.
+    fn begin(&mut self, width: usize) {
+        while self.begun.len() < width {
+            let Some(job) = self.waiting.pop_front() else { break };
+            let asked = if self.asked_waiting > 0 { u64::from(job.len) } else { 0 };
+            self.asked_waiting = self.asked_waiting.saturating_sub(1);
+            self.begun.push(job);
+            self.streams.push(Stream::default());
+            self.asked.push(asked);
+        }
+    }
+
+    /// What comes next of each piece that is begun, `most` bytes of all together.
+    fn stretches(&self, most: usize) -> Vec<Stretch> {
+        let share = (most / self.begun.len().max(1)).max(1);
+        let stretch = |(job, stream): (&Job, &Stream)| Stretch {
+            swarm: job.swarm,
+            offset: job.offset.saturating_add(stream.hashed()),
+            len: usize::try_from(u64::from(job.len) - stream.hashed())
+                .map_or(share, |n| n.min(share)),
+            access: match job.kind {
+                Kind::Check => Access::Sequential,
+                Kind::Verify => Access::Read,
+            },
+        };
+        self.begun.iter().zip(&self.streams).map(stretch).collect()
+    }
+
+    /// Asks the disk for what is hashed next, once half of what it was asked for is hashed: of those
+    /// begun an even share each, and if that is all of them, of those that wait, in order.
+    fn ask_ahead(&mut self, storage: &mut Storage, now: Instant) {
+        let mut room = CHECK_AHEAD_BYTES;
+        let share = CHECK_AHEAD_BYTES / self.begun.len().max(1) as u64;
+        for ((job, stream), asked) in self.begun.iter().zip(&self.streams).zip(&mut self.asked) {
+            let (hashed, len) = (stream.hashed(), u64::from(job.len));
+            *asked = hashed.max(*asked);
+            if *asked < len && *asked - hashed <= share / 2 {
+                let more = (len - *asked).min(share - (*asked - hashed));
+                storage.read_ahead(job.swarm, job.offset + *asked, more);
+                *asked += more;
+                self.asked_at = now;
+            }
+            room = room.saturating_sub(*asked - hashed);
+        }
+        let under_way = self.waiting.iter().take(self.asked_waiting).map(|job| u64::from(job.len));
+        room = room.saturating_sub(under_way.sum());
+        if room < CHECK_AHEAD_BYTES / 2 {
+            return;
+        }
+        while let Some(job) = self.waiting.get(self.asked_waiting) {
+            if u64::from(job.len) > room {
+                return;
+            }
+            let (swarm, from, mut len) = (job.swarm, job.offset, u64::from(job.len));
+            self.asked_waiting += 1;
+            // Those that lie end to end are asked for with one call.
+            while let Some(next) = self.waiting.get(self.asked_waiting) {
+                let follows = next.swarm == swarm && next.offset == from + len;
+                if !follows || len + u64::from(next.len) > room {
+                    break;
+                }
+                len += u64::from(next.len);
+                self.asked_waiting += 1;
+            }
+            storage.read_ahead(swarm, from, len);
+            room -= len;
+            self.asked_at = now;
+        }
+    }
+
+    /// Nothing of what comes next is in memory: there will be another look.
+    fn wait_for_disk(&mut self, now: Instant) {
+        self.cold_since.get_or_insert(now);
+        self.again_at = now + COLD_PAUSE;
+        if self.asked_at + COLD_AGAIN <= now {
+            self.asked.iter_mut().for_each(|asked| *asked = 0);
+            self.asked_waiting = 0;
+        }
+    }
+
     fn forget(&mut self, swarm: SwarmId) {
+        // What is left of those that wait is asked for once more.
+        self.asked_waiting = 0;
+        let mut begun = self.begun.iter();
+        self.asked.retain(|_| begun.next().is_some_and(|job| job.swarm != swarm));
         self.waiting.retain(|job| job.swarm != swarm);
         let mut begun = self.begun.iter();
         self.streams.retain(|_| begun.next().is_some_and(|job| job.swarm != swarm));
@@ -298,6 +413,35 @@ mod tests {
         assert!(done.iter().all(|done| done.outcome == Ok(true)));
         // A check leaves no windows of its own behind.
         assert_eq!(storage.mapped_bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_on_the_disk_is_asked_for_and_hashed_when_it_comes() {
+        let folder = TempDir::new_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap();
+        let (path, length) = (folder.path().join("content"), 40 * 16_384);
+        let content: Vec<u8> = (0..length as u32).map(|i| (i >> 3) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let (layout, mut storage) = (layout(&[("", length)], 16_384), Storage::new(1 << 24));
+        storage.open_read(S, &layout, &path).unwrap();
+        let mut queue = HashQueue::never_waiting();
+        for (index, bytes) in content.chunks(16_384).enumerate() {
+            queue.push(NOW, job(&layout, index as u32, bytes, Kind::Check));
+        }
+        let (mut now, mut good) = (NOW, 0);
+        while let Some(at) = queue.poll_timeout() {
+            now = now.max(at);
+            let done = queue.run(now, &mut storage, 100_000);
+            good += done.iter().filter(|done| done.outcome == Ok(true)).count();
+            // Time stands still while the queue hashes; the disk is real.
+            if queue.check.cold_since.is_some() {
+                assert!(queue.poll_timeout() > Some(now));
+                std::thread::yield_now();
+            }
+        }
+        assert_eq!(good, 40);
     }
 
     #[test]

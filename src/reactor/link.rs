@@ -6,6 +6,7 @@ use super::window::GatherWrite;
 use crate::proto::outgoing::{Segment as Piece, SendPlan};
 use crate::proto::store::StoreError;
 use crate::units::id::{ConnId, SwarmId};
+use crate::units::time::Instant;
 use mio::net::TcpStream;
 use std::io::{self, Read};
 
@@ -32,6 +33,10 @@ pub struct Link {
     pub wants_send: bool,
     /// It waits for its turn already.
     pub queued: bool,
+    /// What it is to send next is still on the disk: a look at it is due later.
+    pub cold: bool,
+    /// Since when nothing could be sent for that reason.
+    pub cold_since: Option<Instant>,
 }
 
 /// What became of one read or write.
@@ -41,6 +46,8 @@ pub enum Moved {
     Bytes(usize),
     /// The socket is not ready; an event will tell.
     Blocked,
+    /// What comes next must come from the disk first.
+    Cold,
     /// The remote end has closed.
     End,
     /// The socket has failed.
@@ -63,6 +70,8 @@ impl Link {
             writable: !dialing,
             wants_send: false,
             queued: false,
+            cold: false,
+            cold_since: None,
         }
     }
 
@@ -70,9 +79,15 @@ impl Link {
     pub fn becomes_ready(&mut self) -> Option<ConnId> {
         let ready = match self.dialing {
             true => self.writable,
-            false => self.readable || (self.writable && self.wants_send),
+            false => self.readable || self.can_send(),
         };
         (ready && !core::mem::replace(&mut self.queued, true)).then_some(self.id)
+    }
+
+    /// Whether a write is worth a try.
+    #[must_use]
+    pub fn can_send(&self) -> bool {
+        self.writable && self.wants_send && !self.cold
     }
 
     /// One `read`.
@@ -100,8 +115,8 @@ impl Link {
         }
     }
 
-    /// One `writev` of what `plan` says.
-    pub fn send(&mut self, plan: &SendPlan, storage: &mut Storage) -> Moved {
+    /// One `writev` of what `plan` says, as far as that is in memory, or of all of it if it `may_wait` for the disk.
+    pub fn send(&mut self, plan: &SendPlan, storage: &mut Storage, may_wait: bool) -> Moved {
         if let Some(tls) = &mut self.tls {
             return match tls.write(&mut self.stream, &plan.bytes) {
                 Ok(count) => Moved::Bytes(count),
@@ -109,18 +124,32 @@ impl Link {
             };
         }
         let mut gather = GatherWrite::new(storage);
+        if may_wait {
+            gather.wait_for_disk();
+        }
         let swarm = plan.swarm.unwrap_or(SwarmId(u32::MAX));
+        let mut before_head = gather.mark();
         for segment in &plan.segments {
             match *segment {
-                Piece::Bytes(from, to) => gather.push_const(&plan.bytes[from..to]),
-                Piece::Content { offset, len } => {
-                    if let Err(error) = gather.push_content(swarm, offset, len) {
-                        return Moved::BadContent(swarm, error);
-                    }
+                Piece::Bytes(from, to) => {
+                    before_head = gather.mark();
+                    gather.push_const(&plan.bytes[from..to]);
                 }
+                Piece::Content { offset, len } => match gather.push_content(swarm, offset, len) {
+                    Ok(true) => before_head = gather.mark(),
+                    // Its head waits with it: other messages may go between.
+                    Ok(false) => {
+                        gather.back_to(before_head);
+                        break;
+                    }
+                    Err(error) => return Moved::BadContent(swarm, error),
+                },
             }
         }
         let wanted = gather.len();
+        if wanted == 0 && !plan.segments.is_empty() {
+            return Moved::Cold;
+        }
         loop {
             return match gather.write_to(&mut self.stream) {
                 Ok(count) => {

@@ -11,16 +11,15 @@
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::guard;
 use super::open_files::OpenFiles;
+use super::resident::Asked;
 use super::window::{Key, Slices, Windows};
 use crate::proto::store::{Placed, Store, StoreError};
 use crate::units::id::SwarmId;
 use core::slice;
 use memmap2::{Advice, MmapOptions, MmapRaw};
-use rustix::fs::Advice as FileAdvice;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,7 +35,9 @@ pub struct Storage {
     pub(super) contents: BTreeMap<SwarmId, Content>,
     pub(super) windows: Windows,
     pub(super) slices: Slices,
-    window_bytes: usize,
+    pub(super) window_bytes: usize,
+    /// Read-aheads for those who wait for blocks.
+    pub(super) asked: Asked,
     pub(super) open: OpenFiles,
 }
 
@@ -120,6 +121,7 @@ impl Storage {
             windows: Windows::new(budget_bytes),
             slices: Slices::default(),
             window_bytes,
+            asked: Asked::default(),
             open: OpenFiles::default(),
         }
     }
@@ -233,9 +235,6 @@ impl Storage {
         let slot = match self.windows.find(&key, sequential) {
             Some(slot) => slot,
             None => {
-                if sequential {
-                    self.read_ahead(swarm, offset, 2 * window_bytes);
-                }
                 let map = self.map(&key)?;
                 // Only hints: without them the map works as well.
                 if sequential {
@@ -352,28 +351,6 @@ impl Storage {
         let file = Arc::new(file);
         self.open.insert(swarm, index, &file);
         Ok(file)
-    }
-
-    /// Asks for what comes from `offset` on in the same file, and in the next ones for a stretch
-    /// that spans files.
-    fn read_ahead(&mut self, swarm: SwarmId, mut offset: u64, mut len: u64) {
-        // Several small files may share a stretch; opening many would take longer than it saves.
-        for _ in 0..4 {
-            let Some(content) = self.contents.get(&swarm) else { return };
-            let Ok((index, within)) = content.locate(offset) else { return };
-            let here = (content.files[index as usize].length - within).min(len);
-            if !content.files[index as usize].pad {
-                let Ok(file) = self.open_file(swarm, index) else { return };
-                let span = NonZeroU64::new(here);
-                // Only a hint: what is not read ahead is read when it is needed.
-                let _ = rustix::fs::fadvise(&*file, within, span, FileAdvice::WillNeed);
-            }
-            offset += here;
-            len -= here;
-            if len == 0 {
-                return;
-            }
-        }
     }
 
     /// Runs `access` to the segment; a fault gives up its window and names the file.
@@ -567,6 +544,7 @@ mod tests {
             Step::Send(..) if lies_within => {
                 let mut sent = Vec::new();
                 let mut gather = GatherWrite::new(storage);
+                gather.wait_for_disk();
                 gather.push_const(b"head");
                 gather.push_content(S, offset, len).unwrap();
                 gather.push_content(S, offset, len).unwrap();

@@ -16,6 +16,7 @@ pub mod multicast;
 mod open_files;
 mod opening;
 pub mod paused;
+mod resident;
 pub mod signals;
 pub mod sockets;
 pub mod stdin;

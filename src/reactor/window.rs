@@ -44,6 +44,8 @@ struct Window {
     sequential: bool,
     /// And the check has seen its end.
     finished: bool,
+    /// A bit for each unit that was found in memory since it was mapped.
+    resident: u64,
 }
 
 /// The windows of all swarms, the least recently used given up first.
@@ -89,8 +91,15 @@ impl Windows {
         self.make_room(size(&map));
         self.bytes += size(&map);
         self.clock += 1;
-        let window =
-            Window { key, map, used: self.clock, pinned_by: 0, sequential, finished: false };
+        let window = Window {
+            key,
+            map,
+            used: self.clock,
+            pinned_by: 0,
+            sequential,
+            finished: false,
+            resident: 0,
+        };
         let slot = self.slots.insert(window);
         let old = self.by_key.insert(key, slot);
         debug_assert!(old.is_none(), "{key:?} is mapped twice");
@@ -99,6 +108,33 @@ impl Windows {
 
     pub(super) fn map(&self, slot: usize) -> &MmapRaw {
         &self.slots[slot].map
+    }
+
+    pub(super) fn key(&self, slot: usize) -> Key {
+        self.slots[slot].key
+    }
+
+    pub(super) fn is_known_resident(&self, slot: usize, unit: usize) -> bool {
+        unit < 64 && self.slots[slot].resident >> unit & 1 == 1
+    }
+
+    pub(super) fn set_resident(&mut self, slot: usize, unit: usize) {
+        if unit < 64 {
+            self.slots[slot].resident |= 1 << unit;
+        }
+    }
+
+    /// Whether the page with this byte of the window is in memory. Of files that are not ours the
+    /// system says so of every page.
+    pub(super) fn is_in_core(&self, slot: usize, byte: usize) -> bool {
+        let (map, page) = (self.map(slot), guard::page_bytes());
+        let mut answer = 0;
+        // SAFETY: the page lies in the map, which is mapped, and the answer is one byte.
+        let result = unsafe {
+            let at = map.as_mut_ptr().add(byte.min(map.len() - 1) / page * page);
+            libc::mincore(at.cast(), 1, &mut answer)
+        };
+        result != 0 || answer & 1 == 1
     }
 
     pub(super) fn remove(&mut self, slot: usize) {
@@ -177,13 +213,19 @@ pub struct GatherWrite<'a> {
     slices: Vec<IoSlice<'static>>,
     bytes: usize,
     faulted: bool,
+    may_wait: bool,
 }
 
 impl<'a> GatherWrite<'a> {
     /// An empty list.
     pub fn new(storage: &'a mut Storage) -> Self {
         let slices = core::mem::take(&mut storage.slices);
-        Self { storage, slices, bytes: 0, faulted: false }
+        Self { storage, slices, bytes: 0, faulted: false, may_wait: false }
+    }
+
+    /// Takes content that the disk has yet to bring, too.
+    pub fn wait_for_disk(&mut self) {
+        self.may_wait = true;
     }
 
     /// These bytes come next.
@@ -198,7 +240,8 @@ impl<'a> GatherWrite<'a> {
         self.slices.push(IoSlice::new(slice));
     }
 
-    /// The content of `swarm` from `offset` on comes next, `len` bytes of it.
+    /// The content of `swarm` from `offset` on comes next, `len` bytes of it; false, and nothing of it comes, if that
+    /// had to wait for the disk.
     ///
     /// # Errors
     /// When the content is not there; the part before the bad one is then in the list.
@@ -207,11 +250,16 @@ impl<'a> GatherWrite<'a> {
         swarm: SwarmId,
         offset: u64,
         len: usize,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        let before = self.mark();
         let mut done = 0;
         while done < len {
             let at = offset.saturating_add(done as u64);
             let segment = self.storage.segment(swarm, at, len - done, Access::Read)?;
+            if !self.may_wait && self.storage.ready_in(&segment) < segment.len {
+                self.back_to(before);
+                return Ok(false);
+            }
             self.storage.windows.pin(segment.slot);
             // SAFETY: the memory is mapped, and stays so while its window is pinned, which is
             // until `self` is dropped. Others may change the file meanwhile; the kernel then
@@ -221,7 +269,19 @@ impl<'a> GatherWrite<'a> {
             self.bytes += segment.len;
             done += segment.len;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// What is in the list now, for [`GatherWrite::back_to`].
+    #[must_use]
+    pub fn mark(&self) -> (usize, usize) {
+        (self.slices.len(), self.bytes)
+    }
+
+    /// Takes back what has come since.
+    pub fn back_to(&mut self, (slices, bytes): (usize, usize)) {
+        self.slices.truncate(slices);
+        self.bytes = bytes;
     }
 
     /// Bytes of all slices.
@@ -350,6 +410,7 @@ mod tests {
         let (_folder, mut storage) = stored(65_536, 4096, 4096);
         storage.write(S, 0, &[7; 32_768]).unwrap();
         let mut gather = GatherWrite::new(&mut storage);
+        gather.wait_for_disk();
         gather.push_content(S, 0, 32_769).unwrap();
         assert_eq!(gather.storage.mapped_bytes(), 36_864);
         let mut sent = Vec::new();
@@ -364,6 +425,7 @@ mod tests {
     fn more_slices_than_one_call_takes() {
         let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
         let mut gather = GatherWrite::new(&mut storage);
+        gather.wait_for_disk();
         for _ in 0..2000 {
             gather.push_content(S, 1, 1).unwrap();
         }
@@ -375,6 +437,7 @@ mod tests {
     fn the_lists_keep_their_memory() {
         let (_folder, mut storage) = stored(65_536, DEFAULT_BUDGET, 1 << 20);
         let mut gather = GatherWrite::new(&mut storage);
+        gather.wait_for_disk();
         gather.push_content(S, 0, 10).unwrap();
         gather.push_const(b"");
         let place = gather.slices.as_ptr();
@@ -392,6 +455,7 @@ mod tests {
         let (mut here, _there) = UnixStream::pair().unwrap();
 
         let mut gather = GatherWrite::new(&mut storage);
+        gather.wait_for_disk();
         gather.push_content(S, 16_384, 16_384).unwrap();
         file.set_len(0).unwrap();
         let error = gather.write_to(&mut here).unwrap_err();
@@ -399,6 +463,7 @@ mod tests {
         drop(gather);
         // The next try names the file.
         let mut gather = GatherWrite::new(&mut storage);
+        gather.wait_for_disk();
         let error = gather.push_content(S, 16_384, 16_384).unwrap_err();
         assert!(
             error.to_string().ends_with("name.part is shorter than the torrent says"),

@@ -34,11 +34,27 @@ pub const REQUESTS_OUT_MAX: usize = 512;
 pub const REQUESTS_OUT_START: usize = 16;
 /// Blocks gathered into one system call.
 pub const BLOCKS_A_CALL: usize = 16;
+/// Blocks behind those of a call that the disk is asked for, where it has to be waited for: 1 MiB, what a slow
+/// disk brings in one go.
+pub const BLOCKS_AHEAD: usize = 64;
+/// Between two looks whether the disk has brought what is to be sent or hashed.
+pub const COLD_PAUSE: Duration = Duration::from_millis(1);
+/// Content that has not come by then is asked for again: perhaps it came, and went for lack of memory.
+pub const COLD_AGAIN: Duration = Duration::from_millis(500);
+/// Content that has not come by then is read all the same, and waited for: it ends in bytes or in an
+/// error, whatever the system says of its memory.
+pub const COLD_WITHIN: Duration = Duration::from_secs(5);
+/// The disk is asked ahead for so long after it had to be waited for.
+pub const COLD_FOR: Duration = Duration::from_secs(10);
+/// Bytes asked for ahead of a check: what a slow disk brings in 40 ms.
+pub const CHECK_AHEAD_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes read from one connection in one system call: 16 blocks with their heads, which is where
 /// more stops being cheaper, and which the processor's cache still holds when they are written.
 pub const RECEIVE_BYTES: usize = 256 * 1024 + 16 * 16;
 /// Bytes that all connections together move in one turn of the loop: about 2 ms.
 pub const TURN_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// After so long they move nothing more in this turn.
+pub const MOVE_WITHIN: Duration = Duration::from_millis(1);
 /// Links that have their turn in one turn of the loop, whatever they move.
 pub const MOVES_A_TURN: usize = 1024;
 /// Connections that send blocks at the same time, where more wait for it: two, so that the line
@@ -61,6 +77,10 @@ pub const TURN_WITHIN: Duration = Duration::from_millis(100);
 /// Bytes hashed in one turn of the loop: more than come in during one, so that a piece is hashed while it is in
 /// the processor's cache and its window is mapped; about 1.2 ms with SHA instructions.
 pub const HASH_SLICE_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes hashed between two looks at the clock.
+pub const HASH_STEP_BYTES: usize = 768 * 1024;
+/// After so long no more is hashed in this turn.
+pub const HASH_WITHIN: Duration = Duration::from_millis(1);
 /// Whole handshake, from the accepted or connected socket on.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 /// A dialed socket must be connected by then.
@@ -157,4 +177,5 @@ const _: () = assert!(BLOCK_BYTES <= REQUEST_BYTES_MAX);
 const _: () = assert!(REQUESTS_OUT_START <= REQUESTS_OUT_MAX);
 const _: () = assert!(BLOCKS_A_CALL * (BLOCK_BYTES as usize) <= TURN_BYTES_MAX);
 const _: () = assert!(REDIAL_FIRST.as_micros() <= REDIAL_KNOWN_MAX.as_micros());
+const _: () = assert!(COLD_AGAIN.as_micros() < COLD_WITHIN.as_micros());
 const _: () = assert!(KEEP_ALIVE_AFTER.as_secs() < SILENCE_MAX.as_secs());

@@ -104,6 +104,12 @@ pub struct Reactor {
     links: Vec<Option<Link>>,
     /// The links that can move something now, each once.
     ready: VecDeque<ConnId>,
+    /// When to look again whether the disk has brought what these are to send.
+    cold: VecDeque<(Instant, ConnId)>,
+    /// Until then the disk is asked ahead for what is to be sent.
+    cold_until: Instant,
+    /// When what had not come was last asked for again.
+    asked_at: Instant,
     turns: Turns,
     contents: BTreeMap<SwarmId, Content>,
     /// Swarms whose metadata is still being fetched.
@@ -164,11 +170,14 @@ impl Reactor {
             peer,
             interfaces_at: options.lsd.then_some(now),
             storage: Storage::new(options.map_budget),
-            hashes: HashQueue::new(),
+            hashes: HashQueue::never_waiting(),
             resolver: Helper::spawn("resolver", Arc::clone(&waker), names::resolve),
             flusher: Helper::spawn("flusher", Arc::clone(&waker), contents::flush),
             links: Vec::new(),
             ready: VecDeque::new(),
+            cold: VecDeque::new(),
+            cold_until: Instant::ORIGIN,
+            asked_at: Instant::ORIGIN,
             turns: Turns::default(),
             contents: BTreeMap::new(),
             magnets: BTreeMap::new(),
@@ -229,6 +238,7 @@ impl Reactor {
         }
         self.take_helpers();
         self.take_datagrams();
+        self.look_at_disk();
         self.move_bytes();
         self.accept();
         self.hash();
@@ -345,12 +355,12 @@ impl Reactor {
             return Duration::ZERO;
         }
         let now = self.clock.now();
-        let saves = self.contents.values().filter(|c| c.dirty && !c.flushing);
-        let save = saves.map(|c| c.saved_at + FLUSH_PAUSE).min();
+        let save = self.contents.values().filter_map(|c| c.save_at(FLUSH_PAUSE)).min();
         let hash = self.hashes.poll_timeout();
+        let cold = self.cold.front().map(|&(at, _)| at);
         let wakes =
             [self.scan_at, self.accept_again_at, self.interfaces_at, self.table_at, self.stop_by];
-        [self.peer.poll_timeout(), hash, save]
+        [self.peer.poll_timeout(), hash, cold, save]
             .into_iter()
             .chain(wakes)
             .flatten()

@@ -1,10 +1,14 @@
 //! Bytes in and out: each connection that can move something has its turn, one call at a time.
 
 use super::Reactor;
+use crate::proto::outgoing::Segment;
 use crate::reactor::link::{Link, Moved};
 use crate::reactor::sockets;
 use crate::units::id::ConnId;
-use crate::units::limits::{MOVES_A_TURN, TURN_BYTES_MAX};
+use crate::units::limits::{
+    COLD_AGAIN, COLD_FOR, COLD_PAUSE, COLD_WITHIN, MOVES_A_TURN, MOVE_WITHIN, TURN_BYTES_MAX,
+};
+use crate::units::time::Instant;
 use crate::wire::address::unmap;
 use mio::{Interest, Token};
 
@@ -13,8 +17,9 @@ impl Reactor {
     /// turn's share is used up.
     pub(super) fn move_bytes(&mut self) {
         let mut left = TURN_BYTES_MAX;
+        let until = self.clock.now() + MOVE_WITHIN;
         for _ in 0..MOVES_A_TURN {
-            if left == 0 {
+            if left == 0 || self.clock.now() >= until {
                 return;
             }
             let Some(id) = self.ready.pop_front() else { return };
@@ -25,7 +30,7 @@ impl Reactor {
             } else {
                 let received = if link.readable { self.receive(id) } else { 0 };
                 left = left.saturating_sub(received);
-                let sends = self.link(id).is_some_and(|l| l.wants_send && l.writable);
+                let sends = self.link(id).is_some_and(|l| l.can_send());
                 let sent = if sends { self.send(id) } else { 0 };
                 left = left.saturating_sub(sent);
             }
@@ -61,7 +66,7 @@ impl Reactor {
                 let bytes = &self.received[..count];
                 self.peer.handle_received(now, id, bytes, &mut self.storage);
             }
-            Moved::Blocked => {}
+            Moved::Blocked | Moved::Cold => {}
             Moved::End => self.peer.handle_closed(now, id, None),
             Moved::Failed(error) => {
                 self.peer.handle_closed(now, id, Some(sockets::words(&error)));
@@ -74,14 +79,24 @@ impl Reactor {
 
     /// One write; says how many bytes it took.
     fn send(&mut self, id: ConnId) -> usize {
+        let now = self.clock.now();
+        self.send_plan.look_ahead = self.cold_until > now;
         let planned = self.peer.send_plan(id, &mut self.send_plan);
+        if self.send_plan.look_ahead {
+            self.ask_disk();
+        }
         let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.id == id) else { return 0 };
         if !planned {
             link.wants_send = false;
             return 0;
         }
-        let outcome = link.send(&self.send_plan, &mut self.storage);
+        let mut outcome = link.send(&self.send_plan, &mut self.storage, false);
+        if !matches!(outcome, Moved::Cold) {
+            link.cold_since = None;
+        } else if link.cold_since.is_some_and(|since| since + COLD_WITHIN <= now) {
+            outcome = link.send(&self.send_plan, &mut self.storage, true);
+        }
         let now = self.clock.now();
         let mut moved = 0;
         match outcome {
@@ -90,6 +105,7 @@ impl Reactor {
                 self.peer.handle_sent(now, id, count);
             }
             Moved::Blocked | Moved::End => {}
+            Moved::Cold => self.wait_for_disk(now, id),
             Moved::Failed(error) => {
                 self.peer.handle_closed(now, id, Some(sockets::words(&error)));
             }
@@ -97,6 +113,49 @@ impl Reactor {
         }
         self.drain();
         moved
+    }
+
+    /// What this connection is to send is not in memory: it is asked for, and there will be another look.
+    fn wait_for_disk(&mut self, now: Instant, id: ConnId) {
+        if self.cold_until <= now {
+            self.asked_at = now;
+        }
+        self.cold_until = now + COLD_FOR;
+        let Some(link) = self.link(id) else { return };
+        link.cold = true;
+        let since = *link.cold_since.get_or_insert(now);
+        if since + COLD_AGAIN <= now && self.asked_at + COLD_AGAIN <= now {
+            self.asked_at = now;
+            self.storage.ask_again();
+        }
+        self.ask_disk();
+        self.cold.push_back((now + COLD_PAUSE, id));
+    }
+
+    /// Asks for all content of the plan, and what is to follow it.
+    fn ask_disk(&mut self) {
+        let Some(swarm) = self.send_plan.swarm else { return };
+        for segment in &self.send_plan.segments {
+            if let Segment::Content { offset, len } = *segment {
+                self.storage.ask(swarm, offset, len);
+            }
+        }
+        for &(offset, len) in &self.send_plan.ahead {
+            self.storage.ask(swarm, offset, len);
+        }
+    }
+
+    /// Those who wait for the disk look again.
+    pub(super) fn look_at_disk(&mut self) {
+        let now = self.clock.now();
+        while self.cold.front().is_some_and(|&(at, _)| at <= now) {
+            let Some((_, id)) = self.cold.pop_front() else { return };
+            let ready = self.link(id).and_then(|link| {
+                link.cold = false;
+                link.becomes_ready()
+            });
+            self.ready.extend(ready);
+        }
     }
 
     fn dialed(&mut self, id: ConnId) {

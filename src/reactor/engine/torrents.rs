@@ -6,11 +6,11 @@ use super::{Reactor, FLUSH_PAUSE, SCAN_PAUSE, SETTLE_PAUSE};
 use crate::proto::store::Store;
 use crate::reactor::contents::{Content, FlushJob, Flushed, Place};
 use crate::reactor::folders;
-use crate::reactor::hash::Kind;
+use crate::reactor::hash::{Done, Kind};
 use crate::reactor::watch::Change;
 use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::SwarmId;
-use crate::units::limits::HASH_SLICE_BYTES;
+use crate::units::limits::{HASH_SLICE_BYTES, HASH_STEP_BYTES, HASH_WITHIN};
 use crate::units::time::Instant;
 use crate::wire::metainfo::Metainfo;
 use std::path::Path;
@@ -82,25 +82,32 @@ impl Reactor {
 
     /// Hashes for one slice of time.
     pub(super) fn hash(&mut self) {
-        if self.hashes.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        for done in self.hashes.run(now, &mut self.storage, HASH_SLICE_BYTES) {
+        let until = self.clock.now() + HASH_WITHIN;
+        for _ in 0..HASH_SLICE_BYTES / HASH_STEP_BYTES {
             let now = self.clock.now();
-            let swarm = done.job.swarm;
-            match (done.job.kind, done.outcome) {
-                (Kind::Verify, Ok(good)) => {
-                    let storage = &mut self.storage;
-                    self.peer.handle_verified(now, swarm, done.job.piece, good, storage);
-                }
-                (Kind::Verify, Err(error)) => self.peer.handle_store_error(now, swarm, &error),
-                // A file that cannot be read has no good pieces.
-                (Kind::Check, outcome) => {
-                    self.check_done(swarm, done.job.piece, outcome == Ok(true));
-                }
+            if now >= until || self.hashes.poll_timeout().is_none_or(|at| at > now) {
+                return;
             }
-            self.drain();
+            for done in self.hashes.run(now, &mut self.storage, HASH_STEP_BYTES) {
+                self.hashed(done);
+                self.drain();
+            }
+        }
+    }
+
+    fn hashed(&mut self, done: Done) {
+        let now = self.clock.now();
+        let swarm = done.job.swarm;
+        match (done.job.kind, done.outcome) {
+            (Kind::Verify, Ok(good)) => {
+                let storage = &mut self.storage;
+                self.peer.handle_verified(now, swarm, done.job.piece, good, storage);
+            }
+            (Kind::Verify, Err(error)) => self.peer.handle_store_error(now, swarm, &error),
+            // A file that cannot be read has no good pieces.
+            (Kind::Check, outcome) => {
+                self.check_done(swarm, done.job.piece, outcome == Ok(true));
+            }
         }
     }
 
@@ -150,7 +157,7 @@ impl Reactor {
     }
 
     pub(super) fn save_due(&mut self, now: Instant) {
-        let due = |c: &Content| c.dirty && !c.flushing && c.saved_at + FLUSH_PAUSE <= now;
+        let due = |c: &Content| c.save_at(FLUSH_PAUSE).is_some_and(|at| at <= now);
         let swarms: Vec<SwarmId> =
             self.contents.iter().filter(|(_, c)| due(c)).map(|(&id, _)| id).collect();
         for swarm in swarms {
@@ -160,7 +167,7 @@ impl Reactor {
 
     pub(super) fn save(&mut self, now: Instant, swarm: SwarmId) {
         let Some(content) = self.contents.get_mut(&swarm) else { return };
-        if content.unchecked > 0 || content.place == Place::Doubtful {
+        if !content.is_settled() {
             return;
         }
         let files = self.storage.files(swarm);

@@ -348,10 +348,11 @@ impl Content {
         }
     }
 
-    /// When its progress is to be saved next, `pause` after the last time. What is being checked has none yet.
+    /// When its progress is to be saved next, if it has `changed`: `pause` after the last time. What is being
+    /// checked has none yet.
     #[must_use]
-    pub fn save_at(&self, pause: Duration) -> Option<Instant> {
-        let ripe = self.dirty && !self.flushing && self.is_settled();
+    pub fn save_at(&self, pause: Duration, changed: bool) -> Option<Instant> {
+        let ripe = changed && !self.flushing && self.is_settled();
         ripe.then(|| self.saved_at + pause)
     }
 

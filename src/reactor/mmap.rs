@@ -160,6 +160,11 @@ impl Storage {
             .collect()
     }
 
+    /// Whether something was written since files were last taken for a flush.
+    pub fn has_unflushed(&self, swarm: SwarmId) -> bool {
+        self.contents.get(&swarm).is_some_and(|content| !content.unflushed.is_empty())
+    }
+
     /// Their flush has failed: the next one takes them again.
     pub fn take_back(&mut self, swarm: SwarmId, files: &[Unflushed]) {
         if let Some(content) = self.contents.get_mut(&swarm) {

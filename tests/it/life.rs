@@ -1,6 +1,6 @@
 //! Start, signals, ends of every kind, and what is there afterwards.
 
-use crate::process::{address, program, Host, Peer};
+use crate::process::{address, program, Host, Peer, LIMIT};
 use crate::torrent::{Torrent, BLOCK, PIECE};
 use crate::tracker::answer_once;
 use crate::wire::{self, handshake, message, name, Wire, PLAIN};
@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
@@ -69,6 +70,40 @@ fn after_sigkill_it_goes_on_where_it_was() {
     let again = asked.iter().filter(|a| safe.contains(&a.index)).count();
     assert_eq!(again, 0, "{safe:?} were there, {asked:?} was asked for");
     assert!(asked.len() < torrent.content.len() / BLOCK - 2 * 5 + 1);
+}
+
+#[test]
+fn after_sigkill_it_goes_on_in_the_middle_of_a_piece() {
+    // One piece: nothing is verified before all of it is there.
+    let torrent = Torrent::of("long.bin", 64 * BLOCK, &[("", 64 * BLOCK)], None);
+    let host = Host::with_torrent(&torrent);
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known]);
+    let record = host.torrents().join(format!(".reactor-peer/{}.resume", torrent.hex()));
+    // The first record has none of them.
+    wait_until(|| record.exists());
+    let mut wire = seed_from(&seeder, &torrent);
+    wire.serve(&torrent, |served| served == 20);
+    let begun = b"8:partialslli0e8:";
+    wait_until(|| fs::read(&record).unwrap().windows(begun.len()).any(|part| part == begun));
+    peer.kill();
+    drop(wire);
+
+    let mut peer = host.start(&["--peer", &known, "--exit-when-complete"]);
+    let asked = seed_from(&seeder, &torrent).serve(&torrent, |_| false);
+    assert_eq!(peer.wait_exit().code(), Some(0), "{:#?}", peer.said(""));
+    torrent.expect_content(&host.shareable());
+    assert!(asked.len() <= 64 - 20, "{} blocks were asked for", asked.len());
+}
+
+/// Waits for what shows in a file only.
+fn wait_until(there: impl Fn() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !there() {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A seeder's side of the next connection, up to where it serves.

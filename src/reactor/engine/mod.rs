@@ -355,7 +355,7 @@ impl Reactor {
             return Duration::ZERO;
         }
         let now = self.clock.now();
-        let save = self.contents.values().filter_map(|c| c.save_at(FLUSH_PAUSE)).min();
+        let save = self.saves().map(|(at, _)| at).min();
         let hash = self.hashes.poll_timeout();
         let cold = self.cold.front().map(|&(at, _)| at);
         let wakes =

@@ -156,13 +156,18 @@ impl Reactor {
         }
     }
 
+    /// Whose progress has changed, and when it is to be saved. Blocks count, too: a piece may be an
+    /// hour of a slow line.
+    pub(super) fn saves(&self) -> impl Iterator<Item = (Instant, SwarmId)> + '_ {
+        let written = |id, c: &Content| c.place == Place::Part && self.storage.has_unflushed(id);
+        let due = move |id, c: &Content| c.save_at(FLUSH_PAUSE, c.dirty || written(id, c));
+        self.contents.iter().filter_map(move |(&id, c)| Some((due(id, c)?, id)))
+    }
+
     pub(super) fn save_due(&mut self, now: Instant) {
-        let due = |c: &Content| c.save_at(FLUSH_PAUSE).is_some_and(|at| at <= now);
-        let swarms: Vec<SwarmId> =
-            self.contents.iter().filter(|(_, c)| due(c)).map(|(&id, _)| id).collect();
-        for swarm in swarms {
-            self.save(now, swarm);
-        }
+        let due = self.saves().filter(|&(at, _)| at <= now);
+        let due: Vec<SwarmId> = due.map(|(_, id)| id).collect();
+        due.into_iter().for_each(|swarm| self.save(now, swarm));
     }
 
     pub(super) fn save(&mut self, now: Instant, swarm: SwarmId) {

@@ -137,9 +137,16 @@ impl Session {
         let port = network.listen;
         let mut reactor = Reactor::new(options, seed).map_err(|error| {
             let why = sockets::words(&error);
-            Failure::CannotListen(format!(
-                "cannot listen on port {port}: {why}; use --listen PORT, or stop the program that has it"
-            ))
+            let mend = match (error.kind(), network.bind) {
+                (std::io::ErrorKind::AddrNotAvailable, Some(ip)) => {
+                    format!("{ip} is no address of this host; --bind takes one that is")
+                }
+                (std::io::ErrorKind::PermissionDenied, _) => {
+                    "take a --listen PORT from 1024 on".to_owned()
+                }
+                _ => "use --listen PORT, or stop the program that has it".to_owned(),
+            };
+            Failure::CannotListen(format!("cannot listen on port {port}: {why}; {mend}"))
         })?;
         load(&mut reactor)?;
         hosts.into_iter().for_each(|host| reactor.add_host(host));

@@ -115,6 +115,12 @@ impl TorrentsFolder {
         self.known.insert(path.to_owned(), Known { stamp, settled: true, added });
     }
 
+    /// What was told of this file led to nothing then and may lead to something now: the next scan
+    /// tells of it again.
+    pub fn reconsider(&mut self, path: &Path) {
+        self.known.remove(path);
+    }
+
     /// Looks at the folder and says what has changed since the last look.
     pub fn scan(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();

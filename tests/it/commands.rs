@@ -146,6 +146,15 @@ fn a_port_in_use_is_4_and_no_other_port_is_taken() {
 }
 
 #[test]
+fn an_address_of_another_host_is_4_with_the_mend() {
+    let folder = TempDir::new().unwrap();
+    // TEST-NET-2: nobody's.
+    let done = run(folder.path(), &["--bind", "198.51.100.7"]);
+    assert_eq!(code(&done), 4, "{done:?}");
+    assert!(refusal(&done).contains("198.51.100.7 is no address of this host"), "{done:?}");
+}
+
+#[test]
 fn help_and_version_go_to_stdout() {
     let folder = TempDir::new().unwrap();
     let help = run(folder.path(), &["--help"]);

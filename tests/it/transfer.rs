@@ -119,6 +119,21 @@ fn a_torrent_added_and_removed_while_running() {
 }
 
 #[test]
+fn a_torrent_that_another_kept_out_comes_in_when_that_one_goes() {
+    let torrent = Torrent::single("twice.bin", 70_000);
+    let host = Host::with_content(&torrent);
+    let twin = |name: &str| host.torrents().join(name);
+    std::fs::write(twin("twin.torrent"), &torrent.bytes).unwrap();
+    let mut peer = host.seed();
+    peer.wait_for("twin.torrent: refused: the same torrent as torrents/twice.bin.torrent");
+    std::fs::remove_file(twin("twice.bin.torrent")).unwrap();
+    peer.wait_for("twice.bin.torrent: removed");
+    peer.wait_for("twice.bin: checking -> seeder");
+    assert_eq!(peer.said("refused").len(), 1, "said once");
+    assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
 fn ipv6_works_alike() {
     let ip = IpAddr::from(Ipv6Addr::LOCALHOST);
     if TcpListener::bind((ip, 0)).is_err() {

@@ -4,6 +4,7 @@ use super::super::text::{self, escape};
 use super::request::HELP;
 use super::search::{Holding, Sought};
 use super::tables;
+use crate::proto::output::Status;
 use crate::proto::swarm::Report;
 use crate::reactor::contents::Content;
 use crate::reactor::engine::Reactor;
@@ -39,7 +40,7 @@ pub(super) fn status(reactor: &mut Reactor, listen: &[SocketAddr]) -> Value {
                 "status": report.status.to_string(),
                 "length": report.length,
                 "have": report.have,
-                "percent": percent(report.have, report.length),
+                "percent": percent_of(report),
                 "down_rate": report.down_rate,
                 "up_rate": report.up_rate,
                 "downloaded": report.downloaded,
@@ -146,7 +147,7 @@ pub(super) fn placed(bytes: &[u8], path: &Path, said: &str) -> Result<Value, Str
 /// That this peer has content of that name itself, as a line; `None` if it has not.
 pub(super) fn here(reactor: &mut Reactor, name: &str) -> Option<String> {
     let report = own(reactor, name)?;
-    let (percent, info_hash) = (percent(report.have, report.length), report.info_hash);
+    let (percent, info_hash) = (percent_of(&report), report.info_hash);
     let (name, status) = (escape(name), report.status);
     Some(format!("{name}: here, {percent}%  {status}, info-hash {info_hash}"))
 }
@@ -166,7 +167,7 @@ pub(super) fn who(
     let here = own(reactor, name).map(|report| {
         json!({
             "info_hash": report.info_hash.to_string(),
-            "percent": percent(report.have, report.length),
+            "percent": percent_of(&report),
             "status": report.status.to_string(),
         })
     });
@@ -184,6 +185,14 @@ pub(super) fn who(
     let lines = self::here(reactor, name).into_iter().chain(said.iter().cloned());
     let (torrents, lines): (Vec<Value>, Vec<String>) = (torrents.collect(), lines.collect());
     json!({ "name": name, "here": here, "torrents": torrents, "said": lines.join("\n") })
+}
+
+fn percent_of(report: &Report) -> u64 {
+    match report.status {
+        // Nobody knows yet how much there is.
+        Status::Metadata => 0,
+        _ => percent(report.have, report.length),
+    }
 }
 
 /// Of nothing there is all.

@@ -116,6 +116,8 @@ pub struct Reactor {
     magnets: BTreeMap<SwarmId, Wanted>,
     options: Options,
     folder: Option<TorrentsFolder>,
+    /// Good torrents that another one keeps out, and how that was told.
+    kept_out: BTreeMap<PathBuf, String>,
     scan_at: Option<Instant>,
     send_plan: SendPlan,
     /// What one read brings; nothing of it is left behind.
@@ -183,6 +185,7 @@ impl Reactor {
             magnets: BTreeMap::new(),
             scan_at: folder.is_some().then_some(now),
             folder,
+            kept_out: BTreeMap::new(),
             options,
             send_plan: SendPlan::default(),
             received: vec![0; RECEIVE_BYTES].into_boxed_slice(),

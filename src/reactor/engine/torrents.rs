@@ -13,7 +13,7 @@ use crate::units::id::SwarmId;
 use crate::units::limits::{HASH_SLICE_BYTES, HASH_STEP_BYTES, HASH_WITHIN};
 use crate::units::time::Instant;
 use crate::wire::metainfo::Metainfo;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Reactor {
     /// Joins the swarm of a torrent.
@@ -224,7 +224,7 @@ impl Reactor {
                         false => self.add_torrent(&path, &bytes).map(drop),
                     };
                     if let Err(why) = added {
-                        log::error!("{}: refused: {why}", folders::shown(&path));
+                        self.refused(path, &bytes, why);
                     }
                 }
                 Change::Removed(path) => self.remove_torrent(&path),
@@ -233,9 +233,31 @@ impl Reactor {
         }
     }
 
+    /// Tells why a torrent is refused. A good one may only be kept out by another: it has its next
+    /// chance when one goes.
+    fn refused(&mut self, path: PathBuf, bytes: &[u8], why: String) {
+        let told = match Metainfo::parse(bytes) {
+            Ok(_) => self.kept_out.insert(path.clone(), why.clone()),
+            Err(_) => None,
+        };
+        if told.as_ref() != Some(&why) {
+            log::error!("{}: refused: {why}", folders::shown(&path));
+        }
+    }
+
+    /// A torrent is gone: those that were kept out have a chance.
+    fn let_in(&mut self, now: Instant) {
+        let Some(folder) = &mut self.folder else { return };
+        self.kept_out.keys().for_each(|path| folder.reconsider(path));
+        if !self.kept_out.is_empty() {
+            self.scan_at = Some(now);
+        }
+    }
+
     pub(super) fn remove_torrent(&mut self, source: &Path) {
         let now = self.clock.now();
         self.remove_magnet(source);
+        self.kept_out.remove(source);
         let found = self.contents.iter().find(|(_, c)| c.source == source).map(|(&id, _)| id);
         let Some(swarm) = found else { return };
         self.save(now, swarm);
@@ -244,6 +266,7 @@ impl Reactor {
         self.hashes.forget(swarm);
         self.storage.close(swarm);
         self.contents.remove(&swarm);
+        self.let_in(now);
         self.drain();
     }
 }

@@ -110,6 +110,9 @@ pub struct Response<'a> {
     pub nodes: Nodes<'a>,
     /// `nodes6` (BEP 32): 38 bytes each.
     pub nodes6: Nodes<'a>,
+    /// Which of the two keys stand in the answer though they name nobody: BEP 5 has `nodes` in every
+    /// answer that could name some.
+    pub empty_nodes: [bool; 2],
     /// For a later `announce_peer`.
     pub token: Option<&'a [u8]>,
     /// Peers of the swarm, of either family.
@@ -320,7 +323,8 @@ impl<'a> Response<'a> {
     /// An answer that says no more than who gives it.
     #[must_use]
     pub const fn new(id: NodeId) -> Self {
-        Self { id, nodes: Nodes(&[]), nodes6: Nodes(&[]), token: None, values: Vec::new() }
+        let (nodes, nodes6) = (Nodes(&[]), Nodes(&[]));
+        Self { id, nodes, nodes6, empty_nodes: [false; 2], token: None, values: Vec::new() }
     }
 
     fn read(dict: Dict<'a>) -> Option<Self> {
@@ -333,6 +337,7 @@ impl<'a> Response<'a> {
             id,
             nodes: Nodes(bytes("nodes").unwrap_or_default()),
             nodes6: Nodes(bytes("nodes6").unwrap_or_default()),
+            empty_nodes: ["nodes", "nodes6"].map(|key| bytes(key).is_some_and(<[u8]>::is_empty)),
             token: bytes("token").filter(|token| token.len() <= TOKEN_BYTES_MAX),
             values: values.take(VALUES_MAX).collect(),
         })
@@ -341,10 +346,10 @@ impl<'a> Response<'a> {
     fn write(&self, e: SingleItemEncoder) -> Result<(), EncodeError> {
         e.emit_dict(|mut e| {
             e.emit_pair_with(b"id", |e| e.emit_bytes(&self.id.0))?;
-            if !self.nodes.0.is_empty() {
+            if self.empty_nodes[0] || !self.nodes.0.is_empty() {
                 e.emit_pair_with(b"nodes", |e| e.emit_bytes(self.nodes.0))?;
             }
-            if !self.nodes6.0.is_empty() {
+            if self.empty_nodes[1] || !self.nodes6.0.is_empty() {
                 e.emit_pair_with(b"nodes6", |e| e.emit_bytes(self.nodes6.0))?;
             }
             if let Some(token) = self.token {

@@ -20,7 +20,8 @@ pub(super) struct Asked<'a> {
 /// The parts of an answer that a [`Response`] borrows.
 #[derive(Default)]
 struct Answer {
-    nodes: [Vec<u8>; 2],
+    /// `None` for a family that was not asked for.
+    nodes: [Option<Vec<u8>>; 2],
     token: Option<[u8; 8]>,
     values: Vec<SocketAddr>,
 }
@@ -64,8 +65,11 @@ impl Dht {
             }
         }
         let mut response = Response::new(own);
-        response.nodes = Nodes(&answer.nodes[0]);
-        response.nodes6 = Nodes(&answer.nodes[1]);
+        let [nodes, nodes6] = &answer.nodes;
+        response.nodes = Nodes(nodes.as_deref().unwrap_or_default());
+        response.nodes6 = Nodes(nodes6.as_deref().unwrap_or_default());
+        response.empty_nodes =
+            answer.nodes.each_ref().map(|n| n.as_ref().is_some_and(Vec::is_empty));
         response.token = answer.token.as_ref().map(<[u8; 8]>::as_slice);
         response.values = answer.values;
         let message = Message::new(asked.transaction, Body::Response(response));
@@ -92,7 +96,7 @@ impl Dht {
     }
 
     /// BEP 32: the nodes of the families asked for, or of the family that asks.
-    fn nodes_near(&self, from: SocketAddr, name: NodeId, want: Want) -> [Vec<u8>; 2] {
+    fn nodes_near(&self, from: SocketAddr, name: NodeId, want: Want) -> [Option<Vec<u8>>; 2] {
         let asks = |v6: bool| match want {
             Want { v4: false, v6: false } => from.is_ipv6() == v6,
             Want { v4, v6: want6 } => (v6 && want6) || (!v6 && v4),
@@ -100,13 +104,13 @@ impl Dht {
         // What lives behind our router is nobody's business outside, nor of use there.
         let fit = |node: &Node| is_lan(from.ip()) || !is_lan(node.addr.ip());
         [false, true].map(|v6| {
-            let mut out = Vec::new();
-            if asks(v6) {
+            asks(v6).then(|| {
+                let mut out = Vec::new();
                 let nodes = self.overlays[usize::from(v6)].table.good_near(name);
                 let nodes = nodes.into_iter().filter(fit).filter(|node| node.addr != from);
                 nodes.for_each(|node| push_node(&mut out, node.id, node.addr));
-            }
-            out
+                out
+            })
         })
     }
 

@@ -1,7 +1,7 @@
 //! A few nodes in virtual time; the thousand are in `tests/sim`.
 
 use super::*;
-use crate::wire::krpc::{Query, Response, PROTOCOL};
+use crate::wire::krpc::{Query, Response, Want, PROTOCOL};
 
 /// Nodes that reach each other at once.
 struct Net {
@@ -91,6 +91,16 @@ fn ask(net: &mut Net, from: SocketAddr, bytes: &[u8]) -> Vec<Vec<u8>> {
         .map(|(_, bytes)| bytes)
         .filter(|bytes| matches!(Message::parse(bytes), Ok(m) if m.transaction == b"tt"))
         .collect()
+}
+
+#[test]
+fn a_node_that_knows_nobody_says_so() {
+    let mut net = Net::new(1);
+    let find = Query::FindNode { target: NodeId([1; 20]), want: Want::default() };
+    let answer = &ask(&mut net, addr(9), &query(9, find))[0];
+    assert!(answer.windows(9).any(|part| part == b"5:nodes0:"), "{}", answer.escape_ascii());
+    let ping = &ask(&mut net, addr(9), &query(9, Query::Ping))[0];
+    assert!(!ping.windows(5).any(|part| part == b"nodes"), "{}", ping.escape_ascii());
 }
 
 #[test]

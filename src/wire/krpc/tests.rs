@@ -177,7 +177,7 @@ proptest! {
         your_addr in prop::option::of(addr()),
     ) {
         let response = Response {
-            id: NodeId(id), nodes: Nodes(&nodes), nodes6: Nodes(&nodes),
+            id: NodeId(id), nodes: Nodes(&nodes), nodes6: Nodes(&nodes), empty_nodes: [nodes.is_empty(); 2],
             token: token.as_deref(), values,
         };
         let mut message = Message::new(b"t", Body::Response(response));

@@ -49,8 +49,8 @@ fn obey(command: Command) -> Result<u8, Failure> {
         }
         Command::SetAnnounce { file, addresses } => create::set_announce(&file, &addresses, out),
         Command::Check { file, shareable } => check::check(&file, &shareable, out),
-        Command::Get { torrent, output, network, wait } => {
-            get::get(&torrent, &output, &network, wait)
+        Command::Get { torrent, output, network, wait, select } => {
+            get::get(&torrent, &output, &network, wait, select)
         }
         Command::Control { request, state, json } => control::control(&request, &state, json, out),
         Command::Share { path, to, run } => share::share(&path, &to, &run, out),

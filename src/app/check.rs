@@ -2,6 +2,7 @@
 
 use super::{read_torrent, Failure, DONE};
 use crate::proto::store::StoreError;
+use crate::reactor::arrange;
 use crate::reactor::contents::layout_of;
 use crate::reactor::folders::{self, Layout, Located, Open};
 use crate::reactor::hash::{HashQueue, Job, Kind};
@@ -28,20 +29,41 @@ pub fn check(file: &Path, shareable: &Path, out: &mut dyn Write) -> Result<u8, F
         Failure::Refused(format!("{}: {error}", super::text::path(file)))
     };
     let metainfo = Metainfo::parse(&read_torrent(file)?).map_err(|error| refused(&error))?;
-    let layout = layout_of(&metainfo);
-    let root = match folders::locate(shareable, &layout) {
+    let mut layout = layout_of(&metainfo, None);
+    let located = folders::locate(shareable, &layout);
+    let whole = matches!(located, Located::Complete(_));
+    let root = match located {
         Located::Complete(root) | Located::Differs(root) | Located::Partial(root) => root,
         Located::Absent => folders::final_path(shareable, &layout),
     };
+    // What lies in FILE.part, because the file was not chosen.
+    arrange::find(&mut layout, &metainfo, &root);
     let good = check_content(&layout, &root, &|piece| metainfo.piece_hash(piece))
         .map_err(|error| Failure::Failed(error.to_string()))?;
-    let complete =
-        good.is_full() && matches!(folders::locate(shareable, &layout), Located::Complete(_));
+    let complete = good.is_full() && whole;
     let verdict = if complete { "complete" } else { "not complete" };
     let (count, total) = (good.count(), good.len());
-    writeln!(out, "{}  {verdict}: {count} of {total} pieces are good", metainfo.name)?;
+    write!(out, "{}  {verdict}: {count} of {total} pieces are good", metainfo.name)?;
+    if metainfo.multi_file && !complete {
+        let (there, all) = whole_files(&metainfo, &root, &good);
+        write!(out, ", {there} of {all} files are complete")?;
+    }
+    writeln!(out)?;
     out.flush()?;
     Ok(if complete { DONE } else { NOT_COMPLETE })
+}
+
+/// Files that are there under their names with all their pieces, and files in all.
+fn whole_files(metainfo: &Metainfo, root: &Path, good: &Bitfield) -> (usize, usize) {
+    let there = |index: usize| {
+        let length = metainfo.files[index].length;
+        let file = folders::open_content(root, &arrange::path_of(metainfo, index), Open::Stat);
+        arrange::is_whole(metainfo, index, good)
+            && file.and_then(|file| file.metadata()).is_ok_and(|about| about.len() == length)
+    };
+    let stored: Vec<usize> =
+        (0..metainfo.files.len()).filter(|&index| !metainfo.files[index].pad).collect();
+    (stored.iter().filter(|&&index| there(index)).count(), stored.len())
 }
 
 /// Pieces handed to the queue at once: a torrent may have two million.
@@ -137,7 +159,8 @@ mod tests {
     #[test]
     fn missing_and_short_files_are_missing_pieces() {
         let content: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(i) >> 9) as u8).collect();
-        let file = |path: &str, length| LayoutFile { path: path.into(), length, pad: false };
+        let file =
+            |path: &str, length| LayoutFile { path: path.into(), length, pad: false, chosen: true };
         let layout = Layout {
             files: vec![file("1/2/3/4/a", 40_000), file("none", 0), file("b", 60_000)],
             geometry: Geometry::new(100_000, 10_000).unwrap(),

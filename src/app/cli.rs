@@ -17,8 +17,9 @@ mod files;
 mod values;
 
 use super::desk::request::Request;
+use crate::wire::choice::Choice;
 use crate::wire::metainfo::text::escape;
-use values::{address, client_ports, count, index, log_level, port, span};
+use values::{address, client_ports, count, file_list, log_level, port, span};
 
 /// Client sockets on a lab's network: the course's ports 5001 to 5006.
 const MAX_CONNS: u16 = 6;
@@ -58,6 +59,8 @@ pub enum Command {
         network: Network,
         /// How long to wait for somebody who has it, if the user says; zero is for ever.
         wait: Option<Duration>,
+        /// The files wanted, if not all.
+        select: Option<Choice>,
     },
     /// Print what a .torrent says.
     Show {
@@ -459,7 +462,7 @@ enum Sub {
     Pause(control::PauseArgs),
     Resume(control::ResumeArgs),
     Who(control::WhoArgs),
-    Show(ShowArgs),
+    Show(files::ShowArgs),
     Create(files::CreateArgs),
     SetAnnounce(files::SetAnnounceArgs),
     Check(files::CheckArgs),
@@ -478,6 +481,10 @@ with_network! {
         /// (default 30s, or 90s while a tracker or a host does not answer)
         #[argh(option, from_str_fn(span), arg_name = "TIME")]
         wait: Option<Duration>,
+        /// only these files, by the indices that show prints: 0,2,4-6; more can be got later, also
+        /// without this option (default: those of the link, or all)
+        #[argh(option, from_str_fn(file_list), arg_name = "LIST")]
+        select: Option<Choice>,
         /// the .torrent file, a magnet link, or the name of what a host shares
         #[argh(positional, arg_name = "TORRENT|MAGNET|NAME")]
         torrent: String,
@@ -506,21 +513,6 @@ with_network! {
     }
 }
 
-/// Print everything a .torrent says.
-#[derive(FromArgs, ArgsInfo)]
-#[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
-struct ShowArgs {
-    /// one JSON object, for programs
-    #[argh(switch)]
-    json: bool,
-    /// also the SHA-1 of the piece with this index; the first is 0
-    #[argh(option, from_str_fn(index), arg_name = "N")]
-    piece: Option<u32>,
-    /// the .torrent file, or a magnet link
-    #[argh(positional, arg_name = "FILE|MAGNET")]
-    file: PathBuf,
-}
-
 impl Args {
     fn into_command(mut self) -> Result<Command, UsageError> {
         Ok(match self.command.take() {
@@ -534,8 +526,8 @@ impl Args {
             }),
             Some(Sub::Get(mut get)) => {
                 let network = get.network(true)?;
-                let GetArgs { torrent, output, wait, .. } = get;
-                Command::Get { torrent, output, network, wait }
+                let GetArgs { torrent, output, wait, select, .. } = get;
+                Command::Get { torrent, output, network, wait, select }
             }
             Some(Sub::Share(mut share)) => {
                 let network = share.network(false)?;
@@ -550,7 +542,9 @@ impl Args {
             Some(Sub::Pause(args)) => args.into_command(),
             Some(Sub::Resume(args)) => args.into_command(),
             Some(Sub::Who(args)) => args.into_command(),
-            Some(Sub::Show(ShowArgs { json, piece, file })) => Command::Show { file, json, piece },
+            Some(Sub::Show(files::ShowArgs { json, piece, file })) => {
+                Command::Show { file, json, piece }
+            }
             Some(Sub::Create(create)) => Command::Create {
                 path: create.path,
                 announces: create.announce,

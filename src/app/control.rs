@@ -3,10 +3,11 @@
 
 use super::desk::request::Request;
 use super::desk::tables;
-use super::{text, Failure, DONE};
+use super::{read_torrent, text, Failure, DONE};
 use crate::reactor::control::connect;
 use crate::units::limits::CONTROL_OUT_MAX;
 use crate::wire::magnet::Magnet;
+use crate::wire::metainfo::Metainfo;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -75,13 +76,18 @@ pub fn ask(request: &Request, state: &Path) -> Result<Value, Failure> {
 /// A path is meant from the folder we are in, which need not be that of the running peer.
 fn from_here(request: &Request) -> Result<Request, Failure> {
     match request {
-        Request::Add(what) if !Magnet::is_magnet(what) => {
+        Request::Add(what, select) if !Magnet::is_magnet(what) => {
             let path = std::path::absolute(what)
                 .map_err(|error| Failure::Refused(format!("{}: {error}", text::escape(what))))?;
             let path = path.to_str().ok_or_else(|| {
                 Failure::Refused(format!("{}: its path is not UTF-8", text::path(&path)))
             })?;
-            Ok(Request::Add(path.to_owned()))
+            if let Some(choice) = select {
+                let metainfo = Metainfo::parse(&read_torrent(Path::new(path))?);
+                let named = metainfo.map_or(Ok(()), |metainfo| choice.check(&metainfo));
+                named.map_err(|why| Failure::Refused(format!("{}: {why}", text::escape(what))))?;
+            }
+            Ok(Request::Add(path.to_owned(), select.clone()))
         }
         other => Ok(other.clone()),
     }

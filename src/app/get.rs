@@ -7,6 +7,7 @@ use super::Failure;
 use crate::reactor::engine::Reactor;
 use crate::reactor::folders::shown;
 use crate::units::id::SwarmId;
+use crate::wire::choice::Choice;
 use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::Metainfo;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,8 @@ const WAIT_UNANSWERED: Duration = Duration::from_secs(90);
 
 /// Downloads the content of `torrent`, a .torrent file, a magnet link or the name of what some host
 /// shares, into `output`. Returns the
-/// exit code: 0 when all of it is there, 7 when stopped before. `wait`: how long to wait for
-/// somebody who has it; zero is for ever.
+/// exit code: 0 when all of it is there, or of `select` all, 7 when stopped before. `wait`: how
+/// long to wait for somebody who has it; zero is for ever.
 ///
 /// # Errors
 /// When the torrent is bad, the port or a folder cannot be used, or nobody has it.
@@ -29,21 +30,30 @@ pub fn get(
     output: &Path,
     network: &Network,
     wait: Option<Duration>,
+    select: Option<Choice>,
 ) -> Result<u8, Failure> {
     start_log(network)?;
     let wanted = Wanted::read(torrent)?;
+    let choice = match &wanted {
+        Wanted::Magnet(magnet) => select.or_else(|| magnet.select.clone()),
+        Wanted::Torrent(..) | Wanted::Name(_) => select,
+    };
     let mut swarm = None;
     std::fs::create_dir_all(output)
         .map_err(|error| Failure::Failed(format!("{}: {error}", shown(output))))?;
     let state = network.state.clone().unwrap_or_else(|| output.join(".reactor-peer"));
     let network = Network { exit_when_complete: true, ..network.clone() };
     let mut session = Session::open(&network, output, state, None, &mut |reactor| {
+        reactor.choose_for_all(choice.clone());
         let added = match &wanted {
             Wanted::Torrent(source, bytes) => reactor.add_torrent(source, bytes),
             Wanted::Magnet(magnet) => reactor.add_magnet(magnet.clone()),
             Wanted::Name(_) => return Ok(()),
         };
-        let failed = |why| Failure::Failed(format!("{}: {why}", wanted.shown()));
+        let failed = |why| match reactor.refused_choice() {
+            Some(why) => wanted.refused(why),
+            None => Failure::Failed(format!("{}: {why}", wanted.shown())),
+        };
         swarm = Some(added.map_err(failed)?);
         Ok(())
     })?;
@@ -52,6 +62,9 @@ pub fn get(
         session.desk.get(session.reactor.now(), name);
     }
     session.serve(&mut |reactor| {
+        if let Some(why) = reactor.refused_choice() {
+            return Some(Ending::Failed(wanted.refused(why)));
+        }
         swarm = swarm.or_else(|| reactor.contents().next().map(|(id, _)| id));
         if let Some(why) = swarm.and_then(|swarm| nobody_has_it(reactor, swarm, wait)) {
             let why = format!("{}: {why}", wanted.shown());
@@ -107,6 +120,11 @@ impl Wanted {
         Metainfo::parse(&bytes)
             .map_err(|error| Failure::Refused(format!("{}: {error}", shown(&source))))?;
         Ok(Self::Torrent(source, bytes))
+    }
+
+    /// The list of files names none: wrong usage.
+    fn refused(&self, why: &str) -> Failure {
+        Failure::Refused(format!("{}: {why}", self.shown()))
     }
 
     fn shown(&self) -> String {

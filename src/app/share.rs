@@ -183,7 +183,7 @@ fn expect_same(torrent: &Path, content: &Path) -> Result<(), Failure> {
     let metainfo =
         Metainfo::parse(&read_torrent(torrent)?).map_err(|error| refused(torrent, &error))?;
     let made = torrent.metadata().and_then(|about| about.modified()).ok();
-    let layout = contents::layout_of(&metainfo);
+    let layout = contents::layout_of(&metainfo, None);
     let folder = content.parent().unwrap_or(Path::new("/"));
     let same = matches!(folders::locate(folder, &layout), folders::Located::Complete(_));
     if !same || newest(content) > made {

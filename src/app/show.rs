@@ -104,9 +104,10 @@ fn write_text(
         row(&label, &hex(metainfo.piece_hash(piece)))?;
     }
     row("files", &metainfo.files.len())?;
-    for file in &metainfo.files {
+    for (index, file) in metainfo.files.iter().enumerate() {
         let note = if file.pad { " (padding, not stored)" } else { "" };
-        writeln!(out, "{:>15} {}{note}", file.length, escape(&metainfo.shown_path(file)))?;
+        let (length, path) = (file.length, escape(&metainfo.shown_path(file)));
+        writeln!(out, "{index:>5} {length:>15} {path}{note}")?;
     }
     Ok(())
 }
@@ -130,10 +131,12 @@ fn write_json(
     write!(out, r#","last_piece_length":{}"#, last_piece_length(metainfo))?;
     write!(out, r#","private":{}"#, metainfo.private)?;
     out.write_all(br#","files":"#)?;
+    let mut index = 0..;
     list(out, &metainfo.files, |file| {
-        let path = json_string(&metainfo.shown_path(file));
+        let (path, length) = (json_string(&metainfo.shown_path(file)), file.length);
         let pad = if file.pad { r#","pad":true"# } else { "" };
-        format!(r#"{{"path":{path},"length":{}{pad}}}"#, file.length)
+        let index: u32 = index.next().unwrap_or(u32::MAX);
+        format!(r#"{{"index":{index},"path":{path},"length":{length}{pad}}}"#)
     })?;
     text_member(out, "announce", metainfo.announce.as_deref())?;
     out.write_all(br#","announce_list":"#)?;
@@ -166,7 +169,7 @@ fn write_json(
     out.write_all(b"}\n")
 }
 
-fn list<T>(out: &mut dyn Write, items: &[T], json: impl Fn(&T) -> String) -> io::Result<()> {
+fn list<T>(out: &mut dyn Write, items: &[T], mut json: impl FnMut(&T) -> String) -> io::Result<()> {
     out.write_all(b"[")?;
     for (n, item) in items.iter().enumerate() {
         let comma = if n > 0 { "," } else { "" };

@@ -106,7 +106,7 @@ impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Banned => f.write_str("banned: sent a bad piece"),
-            Self::BothSeeders => f.write_str("both have everything"),
+            Self::BothSeeders => f.write_str("both have all they want"),
             Self::Dial(why) => write!(f, "cannot connect: {why}"),
             Self::Duplicate => f.write_str("already connected to that peer"),
             Self::Fin => f.write_str("closed by peer"),

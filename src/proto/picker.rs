@@ -123,6 +123,15 @@ impl Picker {
         self.wanted.as_ref()
     }
 
+    /// How many of the pieces that are wanted are verified, and how many are wanted.
+    #[must_use]
+    pub fn counts(&self) -> (u32, u32) {
+        match &self.wanted {
+            Some(wanted) => (self.have.count_with(wanted), wanted.count()),
+            None => (self.have.count(), self.have.len()),
+        }
+    }
+
     /// Whether every piece that is wanted is verified.
     #[must_use]
     pub fn is_done(&self) -> bool {

@@ -1,6 +1,7 @@
 //! From a .torrent to content that can be served: what is there, what it is worth, and the record
 //! from which it goes on.
 
+use super::arrange;
 use super::folders::{self, Layout, Located};
 use super::hash::{HashQueue, Job, Kind};
 use super::mmap::{Storage, Unflushed};
@@ -11,7 +12,9 @@ use crate::proto::swarm::Start;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::PieceIndex;
 use crate::units::id::{PeerId, SwarmId};
+use crate::units::padding::Padding;
 use crate::units::time::{Duration, Instant};
+use crate::wire::choice::Choice;
 use crate::wire::metainfo::Metainfo;
 use crate::wire::resume::{FileStamp, Resume};
 use std::path::{Path, PathBuf};
@@ -34,16 +37,24 @@ pub struct Content {
     pub source: PathBuf,
     /// Its hashes and names.
     pub metainfo: Metainfo,
+    /// The files wanted, where those are not all (BEP 53).
+    pub choice: Option<Choice>,
+    /// The pieces with something of them.
+    pub wanted: Option<Bitfield>,
     /// Its files.
     pub layout: Layout,
     /// Where it stands.
     pub place: Place,
     /// Nothing was there when it was opened.
     fresh: bool,
+    /// Bytes that were nowhere when it was opened, and are not wanted.
+    nowhere: Padding,
     /// Pieces whose check has not ended.
     pub unchecked: u32,
     /// Pieces that were found good by checking.
     pub found: u32,
+    /// Wanted pieces that were not.
+    lacking: u32,
     /// When the resume record was last written, or its writing begun.
     pub saved_at: Instant,
     /// Something has changed since.
@@ -108,16 +119,17 @@ fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
     folders::stamps(root, layout).into_iter().map(stamp).collect()
 }
 
-/// The layout that a metainfo describes.
+/// The layout that a metainfo describes, each file under its name.
 #[must_use]
-pub fn layout_of(metainfo: &Metainfo) -> Layout {
-    let file = |file: &crate::wire::metainfo::File| folders::LayoutFile {
-        path: if metainfo.multi_file { file.path.iter().collect() } else { PathBuf::new() },
+pub fn layout_of(metainfo: &Metainfo, choice: Option<&Choice>) -> Layout {
+    let file = |(index, file): (usize, &crate::wire::metainfo::File)| folders::LayoutFile {
+        path: arrange::path_of(metainfo, index),
         length: file.length,
         pad: file.pad,
+        chosen: choice.is_none_or(|choice| choice.contains(index)),
     };
     Layout {
-        files: metainfo.files.iter().map(file).collect(),
+        files: metainfo.files.iter().enumerate().map(file).collect(),
         geometry: metainfo.geometry,
         name: metainfo.name.clone(),
         multi_file: metainfo.multi_file,
@@ -145,7 +157,7 @@ impl Places {
 /// # Errors
 /// As the file system says.
 pub fn note_complete(places: &Places, metainfo: &Metainfo) -> std::io::Result<()> {
-    let layout = layout_of(metainfo);
+    let layout = layout_of(metainfo, None);
     let root = folders::final_path(&places.shareable, &layout);
     let record = Resume {
         info_hash: metainfo.info_hash,
@@ -162,7 +174,7 @@ pub fn note_complete(places: &Places, metainfo: &Metainfo) -> std::io::Result<()
 }
 
 impl Content {
-    /// Finds out what there is and opens it. Pieces that must be checked are queued in `hashes`
+    /// Finds out what there is and opens it. `known` stands in for the record. Pieces that must be checked are queued in `hashes`
     /// by [`Content::queue_checks`] afterwards.
     ///
     /// # Errors
@@ -171,21 +183,17 @@ impl Content {
         now: Instant,
         swarm: SwarmId,
         source: &Path,
-        metainfo: Metainfo,
+        (metainfo, choice): (Metainfo, Option<Choice>),
+        known: Option<Resume>,
         places: &Places,
         storage: &mut Storage,
     ) -> Result<(Self, Start), StoreError> {
-        let layout = layout_of(&metainfo);
+        let mut layout = layout_of(&metainfo, choice.as_ref());
+        let wanted = choice.as_ref().map(|choice| choice.pieces(&metainfo));
         let pieces = metainfo.geometry.piece_count();
-        let record = places.load(&metainfo);
-        let (place, root) = match folders::locate(&places.shareable, &layout) {
-            Located::Complete(root) => (Place::Final, root),
-            Located::Differs(root) => (Place::Doubtful, root),
-            Located::Partial(root) => (Place::Part, root),
-            Located::Absent => (Place::Part, folders::part_path(&places.shareable, &layout)),
-        };
-        let fresh = place == Place::Part && !root.exists();
-        let before = if fresh { Vec::new() } else { stamps(&root, &layout) };
+        let record = known.or_else(|| places.load(&metainfo));
+        let Stand { place, root, fresh, before } =
+            stand(&mut layout, &metainfo, record.as_ref(), places)?;
         match place {
             Place::Final | Place::Doubtful => storage.open_read(swarm, &layout, &root)?,
             Place::Part => storage.open_write(swarm, &layout, &root)?,
@@ -196,7 +204,8 @@ impl Content {
             Place::Doubtful => false,
         });
         let have = trusted.map_or_else(|| Bitfield::new(pieces), |r| r.verified.clone());
-        let unchecked = to_check(&metainfo, &have, fresh).count();
+        let nowhere = arrange::nowhere(&layout, &metainfo, &root);
+        let unchecked = to_check(&metainfo, &have, fresh, &nowhere).count();
         let unchecked = u32::try_from(unchecked).expect("no more than all pieces");
         let start = Start {
             partials: trusted.map(|r| r.partials.clone()).unwrap_or_default(),
@@ -207,14 +216,22 @@ impl Content {
             have: have.clone(),
         };
         let found = have.count();
+        let lacking = match &wanted {
+            Some(wanted) => wanted.count() - have.count_with(wanted),
+            None => pieces - found,
+        };
         let content = Self {
             source: source.to_owned(),
             metainfo,
+            choice,
+            wanted,
             layout,
             place,
             fresh,
+            nowhere,
             unchecked,
             found,
+            lacking,
             saved_at: now,
             dirty: true,
             flushing: false,
@@ -232,7 +249,7 @@ impl Content {
         have: &Bitfield,
         hashes: &mut HashQueue,
     ) {
-        to_check(&self.metainfo, have, self.fresh)
+        to_check(&self.metainfo, have, self.fresh, &self.nowhere)
             .for_each(|piece| hashes.push(now, self.job(swarm, piece, Kind::Check)));
     }
 
@@ -250,6 +267,20 @@ impl Content {
         }
     }
 
+    /// This piece was found good by checking.
+    pub fn found(&mut self, piece: PieceIndex) {
+        self.found += 1;
+        if self.wanted.as_ref().is_none_or(|wanted| wanted.get(piece.get())) {
+            self.lacking = self.lacking.saturating_sub(1);
+        }
+    }
+
+    /// Whether checking has found all that is wanted.
+    #[must_use]
+    pub const fn has_found_all(&self) -> bool {
+        self.lacking == 0
+    }
+
     /// Every piece on disk was checked: puts the content where it can be completed.
     ///
     /// # Errors
@@ -262,7 +293,7 @@ impl Content {
     ) -> Result<(), StoreError> {
         let total = self.metainfo.geometry.piece_count();
         let name = self.metainfo.name.clone();
-        if self.place == Place::Part || (self.place == Place::Final && self.found == total) {
+        if self.place == Place::Part || (self.place == Place::Final && self.has_found_all()) {
             return Ok(());
         }
         if self.found == 0 && total > 0 {
@@ -271,23 +302,29 @@ impl Content {
             let aside =
                 aside.map_err(|error| StoreError::new(format!("set aside {name}: {error}")))?;
             log::warn!("{name} is another file: it is kept as {}", folders::shown(&aside));
+            self.layout = layout_of(&self.metainfo, self.choice.as_ref());
+            let root = folders::part_path(&places.shareable, &self.layout);
+            arrange::find(&mut self.layout, &self.metainfo, &root);
         } else {
             storage.close(swarm);
             folders::adopt(&places.shareable, &self.layout)
                 .map_err(|error| StoreError::new(format!("adopt {name}: {error}")))?;
+            let root = folders::part_path(&places.shareable, &self.layout);
+            uncover(&mut self.layout, &self.metainfo, &root)?;
             log::warn!("{name}: {} of {total} pieces are good, fetching the rest", self.found);
         }
         self.place = Place::Part;
         storage.open_write(swarm, &self.layout, &self.root(places))
     }
 
-    /// Gives complete content its final name.
+    /// Gives content its final name: all that is wanted of it is there, and `have` says what else.
     ///
     /// # Errors
     /// When the disk says no; the content is then still there as NAME.part.
     pub fn finish(
         &mut self,
         swarm: SwarmId,
+        have: &Bitfield,
         places: &Places,
         storage: &mut Storage,
     ) -> Result<Vec<Unflushed>, StoreError> {
@@ -298,7 +335,9 @@ impl Content {
         let mut unflushed = storage.files(swarm);
         storage.close(swarm);
         let name = &self.metainfo.name;
-        let renamed = folders::finish(&places.shareable, &self.layout);
+        let part = folders::part_path(&places.shareable, &self.layout);
+        let covered = arrange::cover(&mut self.layout, &self.metainfo, &part, have);
+        let renamed = covered.and_then(|()| folders::finish(&places.shareable, &self.layout));
         let root = match &renamed {
             Ok(root) => {
                 log::info!("{name}: saved as {}", folders::shown(root));
@@ -307,7 +346,7 @@ impl Content {
             }
             Err(_) => self.root(places),
         };
-        unflushed.iter_mut().for_each(|file| file.moved_to(&root));
+        unflushed.iter_mut().for_each(|file| file.moved_to(&root, &self.layout));
         storage.open_read(swarm, &self.layout, &root)?;
         self.dirty = true;
         renamed.map_err(|error| StoreError::new(format!("rename {name}.part: {error}")))?;
@@ -327,24 +366,36 @@ impl Content {
         self.saved_at = now;
         self.dirty = false;
         self.flushing = true;
-        let completed = progress.have.is_full();
         FlushJob {
             swarm,
             files,
             root: self.root(places),
             layout: self.layout.clone(),
             path: places.record_path(&self.metainfo),
-            record: Resume {
-                info_hash: self.metainfo.info_hash,
-                verified: progress.have,
-                partials: progress.partials,
-                files: Vec::new(),
-                uploaded: progress.uploaded,
-                downloaded: progress.downloaded,
-                completed,
-                peer_id: places.peer_id,
-                contacts: progress.contacts,
-            },
+            record: self.record(progress, places),
+        }
+    }
+
+    /// The record as it is now; what it claims need not be on the disk yet. `None` while that is
+    /// being found out.
+    #[must_use]
+    pub fn known(&self, progress: Progress, places: &Places) -> Option<Resume> {
+        let files = stamps(&self.root(places), &self.layout);
+        (self.unchecked == 0).then(|| Resume { files, ..self.record(progress, places) })
+    }
+
+    /// The record, its stamps left out.
+    fn record(&self, progress: Progress, places: &Places) -> Resume {
+        Resume {
+            info_hash: self.metainfo.info_hash,
+            completed: progress.have.is_full(),
+            verified: progress.have,
+            partials: progress.partials,
+            files: Vec::new(),
+            uploaded: progress.uploaded,
+            downloaded: progress.downloaded,
+            peer_id: places.peer_id,
+            contacts: progress.contacts,
         }
     }
 
@@ -372,17 +423,63 @@ impl Content {
     }
 }
 
+/// Where a content stands when it is opened.
+struct Stand {
+    place: Place,
+    root: PathBuf,
+    /// Nothing is there.
+    fresh: bool,
+    /// The files as they are, for comparison with the record.
+    before: Vec<FileStamp>,
+}
+
+fn stand(
+    layout: &mut Layout,
+    metainfo: &Metainfo,
+    record: Option<&Resume>,
+    places: &Places,
+) -> Result<Stand, StoreError> {
+    let (mut place, mut root) = match folders::locate(&places.shareable, layout) {
+        Located::Complete(root) => (Place::Final, root),
+        Located::Differs(root) => (Place::Doubtful, root),
+        Located::Partial(root) => (Place::Part, root),
+        Located::Absent => (Place::Part, folders::part_path(&places.shareable, layout)),
+    };
+    let fresh = place == Place::Part && !root.exists();
+    arrange::find(layout, metainfo, &root);
+    let before = if fresh { Vec::new() } else { stamps(&root, layout) };
+    // More files are chosen than were: what is there is as we left it, and goes on.
+    let as_left = |r: &Resume| !r.verified.is_empty() && r.files == before;
+    if place == Place::Doubtful && record.is_some_and(as_left) {
+        if let Ok(part) = folders::adopt(&places.shareable, layout) {
+            (place, root) = (Place::Part, part);
+        }
+    }
+    if place == Place::Part && !fresh {
+        uncover(layout, metainfo, &root)?;
+    }
+    Ok(Stand { place, root, fresh, before })
+}
+
+fn uncover(layout: &mut Layout, metainfo: &Metainfo, root: &Path) -> Result<(), StoreError> {
+    let uncovered = arrange::uncover(layout, metainfo, root);
+    uncovered
+        .map_err(|error| StoreError::new(format!("rename in {}: {error}", folders::shown(root))))
+}
+
 /// The pieces that may be there beside those of `have`. Of `fresh` content only padding is there.
 fn to_check<'a>(
     metainfo: &'a Metainfo,
     have: &'a Bitfield,
     fresh: bool,
+    nowhere: &'a Padding,
 ) -> impl Iterator<Item = PieceIndex> + 'a {
     let (geometry, padding) = (metainfo.geometry, metainfo.padding());
     geometry.pieces().filter(move |&piece| {
         let offset = geometry.piece_offset(piece);
         let bytes = offset..offset + u64::from(geometry.piece_size(piece));
-        !have.get(piece.get()) && (!fresh || padding.covers(&bytes))
+        let there = if fresh { padding.covers(&bytes) } else { !nowhere.touches(&bytes) };
+        there && !have.get(piece.get())
     })
 }
 

@@ -34,13 +34,19 @@ pub struct Layout {
 /// One file of a content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutFile {
-    /// Below the content's root; empty if the root is the file itself.
+    /// Below the content's root; empty if the root is the file itself. FILE.part for some that are
+    /// not chosen (see `arrange`).
     pub path: PathBuf,
     /// Its exact length.
     pub length: u64,
     /// BEP 47: zeros, and no file.
     pub pad: bool,
+    /// BEP 53: it is wanted, and not only the pieces that it shares with others.
+    pub chosen: bool,
 }
+
+/// Length, time of last change in nanoseconds and inode of a file.
+pub type Stamp = (u64, u64, u64);
 
 impl Layout {
     /// The files that are files on the disk.
@@ -54,7 +60,7 @@ impl Layout {
 pub enum Located {
     /// Nothing.
     Absent,
-    /// All files under the final name, with exact lengths.
+    /// All chosen files under the final name, with exact lengths.
     Complete(PathBuf),
     /// The final name exists, but files are missing or have other lengths.
     Differs(PathBuf),
@@ -166,12 +172,14 @@ pub fn finish(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
 ///
 /// Writing through a map changes the time only now and then: take the stamps after a flush.
 #[must_use]
-pub fn stamps(root: &Path, layout: &Layout) -> Vec<(u64, u64, u64)> {
-    let stamp = |file: &LayoutFile| match stat_content(root, &file.path) {
-        Ok(about) => (about.len(), mtime_ns(&about), about.ino()),
-        Err(_) => (0, 0, 0),
-    };
-    layout.stored().map(stamp).collect()
+pub fn stamps(root: &Path, layout: &Layout) -> Vec<Stamp> {
+    layout.stored().map(|file| stamp(root, &file.path).unwrap_or_default()).collect()
+}
+
+/// The same of one file, if it is there.
+pub(super) fn stamp(root: &Path, path: &Path) -> Option<Stamp> {
+    let about = stat_content(root, path).ok()?;
+    Some((about.len(), mtime_ns(&about), about.ino()))
 }
 
 /// Replaces the file by one with these bytes, so that a reader, or a start after a crash, finds
@@ -384,7 +392,7 @@ fn refused(reason: &str) -> io::Error {
 fn is_complete(root: &Path, layout: &Layout) -> bool {
     let Ok(about) = root.metadata() else { return false };
     about.is_dir() == layout.multi_file
-        && layout.stored().all(|file| {
+        && layout.stored().filter(|file| file.chosen).all(|file| {
             stat_content(root, &file.path).is_ok_and(|about| about.len() == file.length)
         })
 }
@@ -403,8 +411,13 @@ fn with_suffix(shareable: &Path, layout: &Layout, suffix: &str) -> PathBuf {
         (Some(Component::Normal(name)), None) if name == layout.name.as_str() => &*layout.name,
         _ => "_",
     };
+    shareable.join(suffixed(name, suffix))
+}
+
+/// As [`with_suffix`], of any name.
+pub(super) fn suffixed(name: &str, suffix: &str) -> String {
     if name.len() + suffix.len() <= NAME_BYTES_MAX {
-        return shareable.join(format!("{name}{suffix}"));
+        return format!("{name}{suffix}");
     }
     let [a, b, c, d, ..] = digest::sha1(name.as_bytes());
     let ending = format!("~{a:02x}{b:02x}{c:02x}{d:02x}{suffix}");
@@ -412,11 +425,11 @@ fn with_suffix(shareable: &Path, layout: &Layout, suffix: &str) -> PathBuf {
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    shareable.join(format!("{}{ending}", &name[..end]))
+    format!("{}{ending}", &name[..end])
 }
 
 /// Renames, never over something that is there.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Some network file systems do not know the flag.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
@@ -477,6 +490,7 @@ pub(super) mod tests {
                     path: path.into(),
                     length,
                     pad: path.starts_with(".pad/"),
+                    chosen: true,
                 })
                 .collect(),
             geometry: Geometry::new(length, piece_length).unwrap(),

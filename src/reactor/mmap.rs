@@ -69,8 +69,11 @@ pub struct Unflushed {
 
 impl Unflushed {
     /// The content has been renamed since.
-    pub fn moved_to(&mut self, root: &Path) {
+    pub fn moved_to(&mut self, root: &Path, layout: &Layout) {
         self.root = root.to_owned();
+        if let Some(file) = layout.files.get(self.index as usize) {
+            self.path.clone_from(&file.path);
+        }
     }
 
     /// Waits until what was written to the file is on the disk; for the helper thread.

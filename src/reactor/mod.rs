@@ -1,5 +1,7 @@
 //! Floor 3: the only place that waits. Sockets, mapped files, folders, clock, signals.
 
+pub mod arrange;
+pub mod chosen;
 pub mod clock;
 pub mod contents;
 pub mod control;

@@ -52,13 +52,14 @@ impl Storage {
             }
         }
         let at_once = layout.files.len().min(MADE_AT_ONCE);
-        for file in &layout.files[..at_once] {
+        for file in layout.files[..at_once].iter().filter(|file| file.chosen) {
             reserve(&mut self.open, root, file)?;
         }
         self.insert(swarm, layout, root, true)?;
         if let Some(content) = self.contents.get_mut(&swarm) {
-            // No torrent has 2^32 files.
-            content.unmade = (at_once as u32..layout.files.len() as u32).collect();
+            let files = (0u32..).zip(&layout.files);
+            let unmade = files.filter(|(n, file)| *n as usize >= at_once || !file.chosen);
+            content.unmade = unmade.map(|(n, _)| n).collect();
         }
         Ok(())
     }
@@ -73,13 +74,14 @@ impl Storage {
         Ok(())
     }
 
-    /// Creates all files that are not there yet: of complete content, the empty ones.
+    /// Creates all chosen files that are not there yet: of complete content, the empty ones.
     ///
     /// # Errors
     /// As the disk says.
     pub fn make_all(&mut self, swarm: SwarmId) -> Result<(), StoreError> {
         let Some(content) = self.contents.get(&swarm) else { return Ok(()) };
-        let unmade: Vec<u32> = content.unmade.iter().copied().collect();
+        let chosen = |index: &&u32| content.files[**index as usize].chosen;
+        let unmade: Vec<u32> = content.unmade.iter().filter(chosen).copied().collect();
         unmade.into_iter().try_for_each(|index| self.make(swarm, index))
     }
 }
@@ -89,7 +91,7 @@ fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
     let mut needed = 0_u64;
     // Where nothing is there is no need to ask of each file.
     let fresh = root.symlink_metadata().is_err();
-    for file in layout.stored() {
+    for file in layout.stored().filter(|file| file.chosen) {
         let there = if fresh { 0 } else { folders::allocated(root, &file.path) };
         needed = needed.saturating_add(file.length.saturating_sub(there));
     }
@@ -103,7 +105,8 @@ fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
 }
 
 /// Creates the file, gives it its exact length and reserves its space; an intact one is left as
-/// it is, its time of change too. Padding is no file.
+/// it is, its time of change too. Of a file that is not chosen no space is reserved. Padding is no
+/// file.
 fn reserve(files: &mut OpenFiles, root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
     if file.pad {
         return Ok(());
@@ -112,6 +115,11 @@ fn reserve(files: &mut OpenFiles, root: &Path, file: &LayoutFile) -> Result<(), 
     let open = files
         .open(|| folders::open_content(root, &file.path, Open::Create))
         .map_err(|error| failed("create", &path, &error))?;
+    if !file.chosen {
+        let short = open.metadata().map_or(true, |about| about.len() < file.length);
+        let sparse = if short { open.set_len(file.length) } else { Ok(()) };
+        return sparse.map_err(|error| not_written(&path, &error));
+    }
     folders::reserve(&open, file.length).map_err(|error| {
         if error.kind() == io::ErrorKind::StorageFull {
             let free = folders::free_bytes(&path).unwrap_or(0);

@@ -73,10 +73,18 @@ impl Choice {
     }
 
     /// Whether the torrent has a file that is in the list.
-    #[must_use]
-    pub fn names_any(&self, metainfo: &Metainfo) -> bool {
+    ///
+    /// # Errors
+    /// A sentence, when it has none.
+    pub fn check(&self, metainfo: &Metainfo) -> Result<(), String> {
         let mut files = metainfo.files.iter().enumerate();
-        files.any(|(index, file)| !file.pad && self.contains(index))
+        if files.any(|(index, file)| !file.pad && self.contains(index)) {
+            return Ok(());
+        }
+        let count = metainfo.files.len();
+        Err(format!(
+            "no file is chosen by {self}: it has {count}, counted from 0 (show lists them)"
+        ))
     }
 
     /// Whether every file of the torrent is in the list.
@@ -194,9 +202,10 @@ mod tests {
         assert_eq!(pieces("2"), [0; 0], "padding is not wanted for itself");
         assert_eq!(pieces("3"), [2]);
         assert_eq!(pieces("4"), [2, 3, 4, 5]);
-        assert!(choice("1").names_any(&torrent) && !choice("2").names_any(&torrent));
+        assert!(choice("1").check(&torrent).is_ok() && choice("2").check(&torrent).is_err());
         assert!(choice("0-1,3-4").names_all(&torrent) && !choice("0-3").names_all(&torrent));
-        assert!(!choice("5-9").names_any(&torrent));
+        let why = choice("5-9").check(&torrent).unwrap_err();
+        assert_eq!(why, "no file is chosen by 5-9: it has 5, counted from 0 (show lists them)");
         assert_eq!(choice("0-3,7-8").beyond(&torrent), Some(7));
         assert_eq!(choice("0-8").beyond(&torrent), Some(5));
         assert_eq!(choice("0-4").beyond(&torrent), None);
@@ -225,7 +234,7 @@ mod tests {
                 at += length;
             }
             prop_assert_eq!(choice.pieces(&torrent), expected);
-            prop_assert_eq!(choice.names_any(&torrent), files.iter().any(|f| f.2 && !f.1));
+            prop_assert_eq!(choice.check(&torrent).is_ok(), files.iter().any(|f| f.2 && !f.1));
             prop_assert_eq!(Choice::parse(&choice.to_string()), Ok(choice));
         }
 

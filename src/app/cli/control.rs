@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
+use super::values::file_list;
 use super::Command;
 use crate::app::desk::request::Request;
+use crate::wire::choice::Choice;
 
 /// A command with the options that all of these have, and what the user means by it.
 macro_rules! to_a_running_peer {
@@ -64,11 +66,15 @@ to_a_running_peer! {
     #[derive(FromArgs, ArgsInfo)]
     #[argh(subcommand, name = "add", help_triggers("-h", "--help"))]
     struct AddArgs {
+        /// only these files, by the indices that show prints: 0,2,4-6; of a torrent that is here
+        /// already these as well (default: those of the link, or all)
+        #[argh(option, from_str_fn(file_list), arg_name = "LIST")]
+        select: Option<Choice>,
         /// the .torrent file, or a magnet link
         #[argh(positional, arg_name = "FILE|MAGNET")]
         what: String,
     }
-    |args| Request::Add(args.what.clone())
+    |args| Request::Add(args.what.clone(), args.select.clone())
 }
 
 to_a_running_peer! {

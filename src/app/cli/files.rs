@@ -4,7 +4,22 @@ use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 
-use super::values::piece_length;
+use super::values::{index, piece_length};
+
+/// Print everything a .torrent says.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "show", help_triggers("-h", "--help"))]
+pub(super) struct ShowArgs {
+    /// one JSON object, for programs
+    #[argh(switch)]
+    pub(super) json: bool,
+    /// also the SHA-1 of the piece with this index; the first is 0
+    #[argh(option, from_str_fn(index), arg_name = "N")]
+    pub(super) piece: Option<u32>,
+    /// the .torrent file, or a magnet link
+    #[argh(positional, arg_name = "FILE|MAGNET")]
+    pub(super) file: PathBuf,
+}
 
 /// Give a .torrent other trackers; the info-hash stays.
 #[derive(FromArgs, ArgsInfo)]

@@ -80,7 +80,7 @@ fn options_before_and_after_the_command() {
     {
         assert_eq!(ok(line), show, "{line}");
     }
-    let Command::Get { torrent, output, network, wait: None } =
+    let Command::Get { torrent, output, network, wait: None, select: None } =
         ok("--listen=6000 get x.torrent -oout -p h")
     else {
         panic!("get")
@@ -195,5 +195,25 @@ fn times_have_units() {
     for bad in ["", "s", "5d", "-1", "5 m", "9999999999"] {
         let args: Vec<OsString> = ["get", "x", "--wait", bad].iter().map(OsString::from).collect();
         assert!(parse(&args).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn lists_of_files() {
+    let Command::Get { select: Some(choice), .. } = ok("get x.torrent --select 0,2,4-6") else {
+        panic!("get")
+    };
+    assert_eq!(choice.to_string(), "0,2,4-6");
+    let Command::Control { request: Request::Add(what, Some(choice)), .. } =
+        ok("add --select=3 magnet:?x")
+    else {
+        panic!("add")
+    };
+    assert_eq!((what.as_str(), choice.to_string().as_str()), ("magnet:?x", "3"));
+    for line in
+        ["get x --select a", "get x --select 5-4", "add x --select 1,,2", "show x --select 1"]
+    {
+        let error = parse(&line.split(' ').map(OsString::from).collect::<Vec<_>>()).unwrap_err();
+        assert!(error.0.contains("list of file indices") || line.starts_with("show"), "{error}");
     }
 }

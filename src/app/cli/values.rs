@@ -1,6 +1,7 @@
 //! The values of options, checked, each with the words that say what is wrong.
 
 use crate::units::limits::PIECE_BYTES_MAX;
+use crate::wire::choice::Choice;
 use log::LevelFilter;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -43,6 +44,10 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 
 pub(super) fn index(text: &str) -> Result<u32, String> {
     number(text, 0, u32::MAX, "the index of a piece is a number from 0 on")
+}
+
+pub(super) fn file_list(text: &str) -> Result<Choice, String> {
+    Choice::parse(text).map_err(|error| format!("'{}' is {error}", text.escape_debug()))
 }
 
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {

@@ -12,6 +12,7 @@ use crate::reactor::folders::save_atomically;
 use crate::units::bitfield::Bitfield;
 use crate::units::id::{InfoHash, SwarmId};
 use crate::wire::catalogue::{near, Entry};
+use crate::wire::choice::Choice;
 use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::{File, Metainfo};
 use serde_json::{json, Value};
@@ -88,12 +89,15 @@ pub(super) fn files(reactor: &mut Reactor) -> Value {
         let status = status.map(|report| report.status.to_string());
         let verified = reactor.verified(id);
         let metainfo = &content.metainfo;
-        for file in metainfo.files.iter().filter(|file| !file.pad) {
+        for (index, file) in metainfo.files.iter().enumerate().filter(|(_, file)| !file.pad) {
+            let chosen = content.choice.as_ref().is_none_or(|choice| choice.contains(index));
             files.push(json!({
                 "torrent": metainfo.name,
+                "index": index,
                 "path": metainfo.shown_path(file),
                 "length": file.length,
                 "have": verified.as_ref().map_or(0, |have| bytes_of(metainfo, file, have)),
+                "chosen": chosen,
                 "status": status,
             }));
         }
@@ -122,12 +126,21 @@ fn bytes_of(metainfo: &Metainfo, file: &File, have: &Bitfield) -> u64 {
     sum
 }
 
-pub(super) fn add(reactor: &mut Reactor, what: &str) -> Result<Value, String> {
+pub(super) fn add(
+    reactor: &mut Reactor,
+    what: &str,
+    select: Option<&Choice>,
+) -> Result<Value, String> {
     if Magnet::is_magnet(what) {
-        return add_magnet(reactor, what);
+        return add_magnet(reactor, what, select);
     }
     let bytes = super::super::read_torrent(Path::new(what)).map_err(|error| error.to_string())?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{}: {error}", escape(what)))?;
+    if let (Some(choice), Some(id)) = (select, reactor.swarm_of(metainfo.info_hash)) {
+        return choose_more(reactor, id, choice);
+    }
+    reactor.torrents().ok_or(TAKES_NO_OTHER)?;
+    select.map_or(Ok(()), |choice| reactor.choose(&metainfo, choice.clone()))?;
     let path = place(reactor, &bytes)?;
     let said = format!("added {}: {}", escape(&metainfo.name), text::path(&path));
     placed(&bytes, &path, &said)
@@ -201,12 +214,37 @@ fn percent(have: u64, length: u64) -> u64 {
     u64::try_from(percent.unwrap_or(100)).unwrap_or(100)
 }
 
+/// BEP 53: of a torrent that is here, these files too.
+fn choose_more(reactor: &mut Reactor, id: SwarmId, choice: &Choice) -> Result<Value, String> {
+    let content = reactor.content(id).ok_or("it is gone")?;
+    let (name, info_hash) = (content.metainfo.name.clone(), content.metainfo.info_hash);
+    let torrent = content.source.clone();
+    let said = match reactor.choose_more(id, Some(choice))? {
+        true => {
+            format!("{} is here already; of its files {choice} are fetched, too", escape(&name))
+        }
+        false => format!("{} is here already, and these files are chosen", escape(&name)),
+    };
+    let info_hash = info_hash.to_string();
+    Ok(
+        json!({ "name": name, "info_hash": info_hash, "torrent": torrent.to_string_lossy(), "said": said }),
+    )
+}
+
 /// Puts the link into the torrents folder; its .torrent takes its place once it is fetched.
-fn add_magnet(reactor: &mut Reactor, link: &str) -> Result<Value, String> {
-    let magnet = Magnet::parse(link).map_err(|error| error.to_string())?;
+fn add_magnet(reactor: &mut Reactor, link: &str, select: Option<&Choice>) -> Result<Value, String> {
+    let mut magnet = Magnet::parse(link).map_err(|error| error.to_string())?;
+    let mut link = link.to_owned();
+    if let Some(choice) = select {
+        magnet.select = Some(choice.clone());
+        link = magnet.to_string();
+    }
     let folder = reactor.torrents().ok_or(TAKES_NO_OTHER)?;
-    if reactor.swarm_of(magnet.info_hash).is_some() {
-        return Err(format!("{} is here already", magnet.shown_name()));
+    if let Some(id) = reactor.swarm_of(magnet.info_hash) {
+        return match &magnet.select {
+            Some(choice) => choose_more(reactor, id, choice),
+            None => Err(format!("{} is here already", magnet.shown_name())),
+        };
     }
     let path = folder.join(format!("{}.magnet", magnet.info_hash));
     save_atomically(&path, link.as_bytes())
@@ -269,8 +307,8 @@ pub(super) fn remove(reactor: &mut Reactor, name: &str) -> Result<Value, String>
     let (source, name) = (content.source.clone(), content.metainfo.name.clone());
     let place = text::path(&content.root(reactor.places()));
     std::fs::remove_file(&source).map_err(|error| format!("{}: {error}", text::path(&source)))?;
-    // A torrent of that name that comes again is not to be paused.
-    reactor.forget_paused(swarm);
+    // A torrent that comes again is not to be paused, and all of it is wanted.
+    reactor.forget_wishes(swarm);
     reactor.rescan();
     let said = format!("removed {}; its content stays: {place}", escape(&name));
     Ok(json!({ "name": name, "content": place, "said": said }))

@@ -177,7 +177,7 @@ impl Desk {
             Request::Status => Ok(commands::status(reactor, &self.listen)),
             Request::Peers => Ok(commands::peers(reactor)),
             Request::Files => Ok(commands::files(reactor)),
-            Request::Add(what) => commands::add(reactor, what),
+            Request::Add(what, select) => commands::add(reactor, what, select.as_ref()),
             Request::Remove(name) => commands::remove(reactor, name),
             Request::Pause(name) => commands::pause(reactor, name, true),
             Request::Resume(name) => commands::pause(reactor, name, false),
@@ -271,7 +271,10 @@ impl Desk {
                     if taken.is_ok() {
                         self.coming.push((info_hash, holders));
                     }
-                    taken.map_err(Failure::Failed)
+                    taken.map_err(|why| match reactor.refused_choice() {
+                        Some(why) if asker == Asker::Get => Failure::Refused(why.to_owned()),
+                        _ => Failure::Failed(why),
+                    })
                 }
             };
             match (asker, result) {

@@ -1,13 +1,14 @@
 //! What a person asks of a running peer: one line of the console, or one JSON object on the
 //! control socket. docs/CONTROL.md describes both.
 
+use crate::wire::choice::Choice;
 use serde_json::{json, Value};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Take this .torrent file, or this magnet link.
-    Add(String),
+    /// Take this .torrent file, or this magnet link; of its files these, if not all.
+    Add(String, Option<Choice>),
     /// Which files there are.
     Files,
     /// Ask every known host for this name and download it.
@@ -64,13 +65,26 @@ impl Request {
             serde_json::from_str(line).map_err(|_| "that is not a JSON object".to_owned())?;
         let text = |key: &str| value.get(key).and_then(Value::as_str);
         let command = text("command").ok_or("there is no \"command\" in it")?;
-        Self::from_parts(command, text("argument").unwrap_or(""))
+        let request = Self::from_parts(command, text("argument").unwrap_or(""))?;
+        let select = match value.get("select") {
+            None | Some(Value::Null) => return Ok(request),
+            Some(list) => list.as_str().unwrap_or_default(),
+        };
+        let bad = |error| format!("\"select\" is {error}");
+        match request {
+            Self::Add(what, _) => Ok(Self::Add(what, Some(Choice::parse(select).map_err(bad)?))),
+            _ => Err("\"select\" goes with add only".to_owned()),
+        }
     }
 
     /// The object that [`Request::from_json`] reads.
     #[must_use]
     pub fn to_json(&self) -> String {
         let (command, argument) = self.parts();
+        if let Self::Add(what, Some(choice)) = self {
+            let select = choice.to_string();
+            return json!({ "command": "add", "argument": what, "select": select }).to_string();
+        }
         match argument {
             Some(argument) => json!({ "command": command, "argument": argument }),
             None => json!({ "command": command }),
@@ -88,7 +102,7 @@ impl Request {
             _ => Err(format!("'{command}' stands alone")),
         };
         match command.to_ascii_lowercase().as_str() {
-            "add" => takes(Self::Add, "FILE or MAGNET"),
+            "add" => takes(|what| Self::Add(what, None), "FILE or MAGNET"),
             "files" | "ls" => alone(Self::Files),
             "get" => takes(Self::Get, "NAME"),
             "help" | "?" => alone(Self::Help),
@@ -108,7 +122,7 @@ impl Request {
 
     fn parts(&self) -> (&'static str, Option<&str>) {
         match self {
-            Self::Add(what) => ("add", Some(what)),
+            Self::Add(what, _) => ("add", Some(what)),
             Self::Files => ("files", None),
             Self::Get(name) => ("get", Some(name)),
             Self::Help => ("help", None),
@@ -133,7 +147,7 @@ mod tests {
             ("get big file.iso ", Request::Get("big file.iso".into())),
             ("  STATUS", Request::Status),
             ("q", Request::Quit),
-            ("add  magnet:?xt=1", Request::Add("magnet:?xt=1".into())),
+            ("add  magnet:?xt=1", Request::Add("magnet:?xt=1".into(), None)),
             ("who\tx", Request::Who("x".into())),
         ] {
             assert_eq!(Request::parse(line).unwrap(), request);
@@ -141,6 +155,15 @@ mod tests {
         }
         for (line, word) in [("get", "Write: get NAME"), ("peers x", "alone"), ("fly", "help")] {
             assert!(Request::parse(line).unwrap_err().contains(word), "{line}");
+        }
+        let some = Request::Add("x.torrent".into(), Choice::parse("0,2-3").ok());
+        assert_eq!(Request::from_json(&some.to_json()).unwrap(), some);
+        for bad in [
+            r#"{"command":"add","argument":"x","select":"a"}"#,
+            r#"{"command":"add","argument":"x","select":1}"#,
+            r#"{"command":"get","argument":"x","select":"1"}"#,
+        ] {
+            assert!(Request::from_json(bad).unwrap_err().contains("select"), "{bad}");
         }
         for bad in ["", "[]", "{\"command\":1}", "{\"command\":\"get\"}"] {
             assert!(Request::from_json(bad).is_err(), "{bad}");

@@ -73,9 +73,14 @@ fn files(files: &[Value]) -> String {
     let rows = files.iter().map(|of| {
         let (have, length) = (number(of, "have"), number(of, "length"));
         let percent = (u128::from(have) * 100).checked_div(u128::from(length)).unwrap_or(100);
-        vec![text(of, "path"), bytes(length), format!("{percent}%"), text(of, "status")]
+        let status = match of.get("chosen").and_then(Value::as_bool) {
+            Some(false) => "not chosen".to_owned(),
+            _ => text(of, "status"),
+        };
+        let index = number(of, "index").to_string();
+        vec![index, text(of, "path"), bytes(length), format!("{percent}%"), status]
     });
-    table(&["file", "size", "there", "status"], rows, "no files")
+    table(&["", "file", "size", "there", "status"], rows, "no files")
 }
 
 fn text(of: &Value, key: &str) -> String {
@@ -131,12 +136,14 @@ mod tests {
     #[test]
     fn tables_line_up_and_foreign_text_is_escaped() {
         let result = json!({ "files": [
-            { "path": "a", "length": 3_000_000, "have": 1_500_000, "status": "peer" },
-            { "path": "b\u{1b}[2Jc", "length": 0, "have": 0, "status": "seeder" },
+            { "index": 0, "path": "a", "length": 3_000_000, "have": 1_500_000, "status": "peer" },
+            { "index": 9, "path": "b\u{1b}[2Jc", "length": 0, "have": 0, "status": "seeder" },
+            { "index": 10, "path": "d", "length": 2, "have": 1, "chosen": false, "status": "peer" },
         ]});
-        let expected = "file         size    there  status\n\
-                        a            3.0 MB  50%    peer\n\
-                        b\\u{1b}[2Jc  0 B     100%   seeder\n";
+        let expected = "    file         size    there  status\n\
+                        0   a            3.0 MB  50%    peer\n\
+                        9   b\\u{1b}[2Jc  0 B     100%   seeder\n\
+                        10  d            2 B     50%    not chosen\n";
         assert_eq!(render(&result), expected);
         assert_eq!(render(&json!({ "peers": [] })), "no peers are connected\n");
         assert_eq!(render(&json!({ "said": "done" })), "done\n");

@@ -189,7 +189,7 @@ impl Peer {
         };
         if good {
             swarm.picker.verified(piece);
-            let (have, count) = (swarm.picker.have().count(), geometry.piece_count());
+            let (have, count) = swarm.picker.counts();
             // Of a large torrent not every line: they would drown all else.
             let step = count.div_ceil(PIECE_LINES_MAX);
             let level = if have % step == 0 || have == count { Level::Info } else { Level::Debug };
@@ -311,9 +311,9 @@ impl Peer {
         }
         swarm.stage = Stage::Complete;
         let (info_hash, members) = (swarm.torrent.info_hash, swarm.members.clone());
-        let (name, count) = (&swarm.torrent.name, swarm.picker.have().count());
+        let (name, (_, count)) = (&swarm.torrent.name, swarm.picker.counts());
         if swarm.is_partial_seed() {
-            log::info!("{name}: the chosen files are complete, {count} pieces verified");
+            log::info!("{name}: the chosen files are complete, all their {count} pieces verified");
             swarm.announcer.partial_seed(now);
         } else {
             log::info!("{name}: complete, all {count} pieces verified");

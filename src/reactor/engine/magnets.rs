@@ -50,8 +50,11 @@ impl Reactor {
         if let Some(twin) = twin {
             // Stopped between the two: the .torrent was written, the link not yet removed.
             log::info!("{}: its torrent is {}", shown(path), shown(&twin.source));
+            let id = self.swarm_of(magnet.info_hash).ok_or("it is gone")?;
+            self.choose_more(id, magnet.select.as_ref())?;
             return std::fs::remove_file(path).map_err(|error| error.to_string());
         }
+        self.chosen.set(magnet.info_hash, magnet.select.clone());
         self.join_magnet(magnet, Some(path.to_owned())).map(drop)
     }
 
@@ -61,9 +64,6 @@ impl Reactor {
         let added = self.peer.add_magnet(now, &magnet);
         let id = added.ok_or_else(|| format!("{name} is here already"))?;
         log::info!("{name}: fetching the metadata of {}", magnet.info_hash);
-        if magnet.select.is_some() {
-            log::warn!("{name}: so= is not supported yet: all files will be fetched");
-        }
         self.magnets.insert(id, Wanted { magnet, source });
         self.drain();
         Ok(id)
@@ -78,6 +78,9 @@ impl Reactor {
             let why = torrent.err().unwrap_or_default();
             return self.peer.handle_metadata_refused(now, id, &why);
         };
+        if let Err(why) = self.check_choice(&metainfo) {
+            return self.peer.handle_metadata_refused(now, id, &why);
+        }
         let path = match &self.options.torrents {
             Some(folder) => free_path(folder, &metainfo),
             None => self.fetched_path(&metainfo.info_hash),

@@ -1,6 +1,7 @@
 //! The poll loop: waits for sockets, signals, folders and helpers; gives the core one input at a
 //! time and does what the core asks for.
 
+mod chosen;
 mod datagrams;
 mod magnets;
 mod moving;
@@ -13,6 +14,7 @@ mod torrents;
 use crate::proto::outgoing::SendPlan;
 use crate::proto::output::{Action, Event};
 use crate::proto::peer::{Config, Peer};
+use crate::reactor::chosen::Chosen;
 use crate::reactor::clock::Clock;
 use crate::reactor::contents::{self, Content, FlushJob, Flushed, Place, Places};
 use crate::reactor::control::Control;
@@ -32,6 +34,7 @@ use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::RECEIVE_BYTES;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{unmap, HostPort};
+use crate::wire::choice::Choice;
 use magnets::Wanted;
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
@@ -127,6 +130,11 @@ pub struct Reactor {
     control: Option<Control>,
     stdin: Option<Stdin>,
     paused: Paused,
+    chosen: Chosen,
+    /// What is chosen of every torrent that is added, if that is not left to `chosen`.
+    choose_all: Option<Option<Choice>>,
+    /// Why the last choice that was refused was.
+    refused_choice: Option<String>,
     /// When the DHT's table is saved next.
     table_at: Option<Instant>,
     stop_by: Option<Instant>,
@@ -155,6 +163,7 @@ impl Reactor {
         }
         let now = clock.now();
         let paused = Paused::load(&options.places.state);
+        let chosen = Chosen::load(&options.places.state);
         let mut peer = Peer::new(options.config.clone(), seed, now);
         if options.lsd {
             peer.start_lsd(now);
@@ -194,6 +203,9 @@ impl Reactor {
             control: None,
             stdin: None,
             paused,
+            chosen,
+            choose_all: None,
+            refused_choice: None,
             table_at: None,
             stop_by: None,
         };

@@ -79,10 +79,11 @@ impl Reactor {
         content.is_some_and(|content| self.paused.contains(&content.metainfo.info_hash))
     }
 
-    /// The torrent is to go: nothing of its pause is to be remembered.
-    pub fn forget_paused(&mut self, swarm: SwarmId) {
+    /// The torrent is to go: nothing of its pause or its choice is to be remembered.
+    pub fn forget_wishes(&mut self, swarm: SwarmId) {
         if let Some(content) = self.contents.get(&swarm) {
             self.paused.set(content.metainfo.info_hash, false);
+            self.chosen.set(content.metainfo.info_hash, None);
         }
     }
 

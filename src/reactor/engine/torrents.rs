@@ -13,6 +13,7 @@ use crate::units::id::SwarmId;
 use crate::units::limits::{HASH_SLICE_BYTES, HASH_STEP_BYTES, HASH_WITHIN};
 use crate::units::time::Instant;
 use crate::wire::metainfo::Metainfo;
+use crate::wire::resume::Resume;
 use std::path::{Path, PathBuf};
 
 impl Reactor {
@@ -21,6 +22,16 @@ impl Reactor {
     /// # Errors
     /// A sentence, when the torrent is bad or its content cannot be opened.
     pub fn add_torrent(&mut self, source: &Path, bytes: &[u8]) -> Result<SwarmId, String> {
+        self.add_torrent_again(source, bytes, None)
+    }
+
+    /// The same for one that was here just now, of which this is `known`.
+    pub(super) fn add_torrent_again(
+        &mut self,
+        source: &Path,
+        bytes: &[u8],
+        known: Option<Resume>,
+    ) -> Result<SwarmId, String> {
         let now = self.clock.now();
         let metainfo = Metainfo::parse(bytes).map_err(|error| error.to_string())?;
         let twin = self.contents.values().find(|c| c.metainfo.info_hash == metainfo.info_hash);
@@ -31,19 +42,21 @@ impl Reactor {
             let other = folders::shown(&other.source);
             return Err(format!("its content has the same name as that of {other}"));
         }
+        self.check_choice(&metainfo)?;
         // The torrent of a magnet link that is being fetched: its swarm goes on.
         let info_hash = metainfo.info_hash;
         let waiting = self.peer.swarm_of(&info_hash).filter(|id| self.magnets.contains_key(id));
         let id = waiting.unwrap_or_else(|| self.peer.next_swarm_id());
         let torrent = torrent_of(&metainfo);
-        let places = &self.options.places;
-        let opened = Content::open(now, id, source, metainfo, places, &mut self.storage);
+        let choice = self.choice_for(&metainfo);
+        let (places, storage) = (&self.options.places, &mut self.storage);
+        let opened = Content::open(now, id, source, (metainfo, choice), known, places, storage);
         let (content, start) = opened.map_err(|error| {
             self.storage.close(id);
             error.to_string()
         })?;
         content.queue_checks(now, id, &start.have, &mut self.hashes);
-        let unchecked = content.unchecked;
+        let (unchecked, wanted) = (content.unchecked, content.wanted.clone());
         let nodes =
             if content.metainfo.private { Vec::new() } else { content.metainfo.nodes.clone() };
         self.contents.insert(id, content);
@@ -54,6 +67,7 @@ impl Reactor {
             let added = self.peer.add_swarm(now, torrent, start);
             debug_assert_eq!(added, Some(id));
         }
+        wanted.into_iter().for_each(|wanted| self.peer.want_only(id, wanted));
         nodes.iter().for_each(|node| self.add_torrent_node(node));
         if self.paused.contains(&info_hash) {
             self.peer.pause(now, id);
@@ -117,7 +131,7 @@ impl Reactor {
         content.unchecked = content.unchecked.saturating_sub(1);
         let last = content.unchecked == 0;
         if good {
-            content.found += 1;
+            content.found(piece);
             let job = content.job(swarm, piece, Kind::Check);
             self.storage.flush_too(swarm, job.offset, job.len);
             self.peer.handle_checked(now, swarm, piece);
@@ -134,9 +148,7 @@ impl Reactor {
         if let Err(error) = content.settle(swarm, &self.options.places, &mut self.storage) {
             return self.peer.handle_store_error(now, swarm, &error);
         }
-        let part = content.place == Place::Part;
-        let whole = content.found == content.metainfo.geometry.piece_count();
-        if part && whole {
+        if content.place == Place::Part && content.has_found_all() {
             self.finish(now, swarm);
         }
         self.peer.handle_check_done(now, swarm);
@@ -144,14 +156,13 @@ impl Reactor {
 
     pub(super) fn finish(&mut self, now: Instant, swarm: SwarmId) {
         let Some(content) = self.contents.get_mut(&swarm) else { return };
-        match content.finish(swarm, &self.options.places, &mut self.storage) {
+        let Some(progress) = self.peer.progress(swarm) else { return };
+        let places = &self.options.places;
+        match content.finish(swarm, &progress.have, places, &mut self.storage) {
             Err(error) => self.peer.handle_store_error(now, swarm, &error),
             Ok(files) => {
-                if let Some(progress) = self.peer.progress(swarm) {
-                    let places = &self.options.places;
-                    let job = content.flush_job(now, swarm, files, progress, places);
-                    self.submit_flush(job, swarm);
-                }
+                let job = content.flush_job(now, swarm, files, progress, places);
+                self.submit_flush(job, swarm);
             }
         }
     }

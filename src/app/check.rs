@@ -43,12 +43,12 @@ pub fn check(file: &Path, shareable: &Path, out: &mut dyn Write) -> Result<u8, F
     let complete = good.is_full() && whole;
     let verdict = if complete { "complete" } else { "not complete" };
     let (count, total) = (good.count(), good.len());
-    write!(out, "{}  {verdict}: {count} of {total} pieces are good", metainfo.name)?;
+    let name = &metainfo.name;
+    writeln!(out, "{name}  {verdict}: {count} of {total} pieces are good")?;
     if metainfo.multi_file && !complete {
         let (there, all) = whole_files(&metainfo, &root, &good);
-        write!(out, ", {there} of {all} files are complete")?;
+        writeln!(out, "{name}  {there} of {all} files are complete")?;
     }
-    writeln!(out)?;
     out.flush()?;
     Ok(if complete { DONE } else { NOT_COMPLETE })
 }

@@ -81,7 +81,10 @@ fn check_tells_complete_from_not() {
     fs::write(host.shareable().join("lab/a"), &bytes).unwrap();
     let done = check();
     assert_eq!(code(&done), 1, "{done:?}");
-    assert_eq!(text(&done.stdout), "lab  not complete: 2 of 3 pieces are good\n");
+    assert_eq!(
+        text(&done.stdout),
+        "lab  not complete: 2 of 3 pieces are good\nlab  2 of 3 files are complete\n"
+    );
     assert_eq!(fs::read(host.shareable().join("lab/a")).unwrap(), bytes, "it only looks");
 
     fs::remove_file(host.shareable().join("lab/none")).unwrap();

@@ -87,7 +87,7 @@ fn a_link_names_the_files_and_more_can_be_got_later() {
     let check = run(host.folder(), &["check", "torrents/lab.torrent", "--shareable", "downloads"]);
     assert_eq!(code(&check), 1);
     let said = String::from_utf8(check.stdout).unwrap();
-    let told = "lab  not complete: 3 of 11 pieces are good, 2 of 6 files are complete\n";
+    let told = "lab  not complete: 3 of 11 pieces are good\nlab  2 of 6 files are complete\n";
     assert_eq!(said, told);
 
     // Again: nothing is fetched, nothing changes.

@@ -113,7 +113,7 @@ def we_fetch(options, ours, theirs, client):
         raise lab.Failure(f"{received} bytes were received")
     check = subprocess.run([options.binary, "check", torrent, "--shareable", ours.shareable],
                            capture_output=True, text=True)
-    print(f"  check: exit code {check.returncode}, {check.stdout.strip()}")
+    print(f"  check: exit code {check.returncode}, {"; ".join(check.stdout.splitlines())}")
     if check.returncode != 1 or "2 of 5 files are complete" not in check.stdout:
         raise lab.Failure("check says something else")
     seed.kill()

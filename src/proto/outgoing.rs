@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 /// Bytes of small messages in one call; the rest goes with the next.
 const BYTES_A_CALL: usize = 64 * 1024;
 
+/// Bytes of an outbox when its first message comes: a batch of requests.
+const OUTBOX_BYTES: usize = 256;
+
 /// One part of what to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Segment {
@@ -108,12 +111,20 @@ impl Outgoing {
 
     /// Queues a message. Blocks go by [`Outgoing::owe`].
     pub fn push(&mut self, message: &Message<'_>) {
+        self.make_room();
         message.write_to(&mut self.outbox);
     }
 
     /// Queues bytes that are not a message: a handshake, a keep-alive, HTTP.
     pub fn push_bytes(&mut self, bytes: &[u8]) {
+        self.make_room();
         self.outbox.extend_from_slice(bytes);
+    }
+
+    fn make_room(&mut self) {
+        if self.outbox.capacity() == 0 {
+            self.outbox.reserve(OUTBOX_BYTES);
+        }
     }
 
     /// Queues a block; false where too many wait already.
@@ -211,8 +222,8 @@ impl Outgoing {
         count -= step;
         self.outbox_sent += step;
         if self.outbox_sent == self.outbox.len() {
-            self.outbox.clear();
-            self.outbox.shrink_to(1024);
+            // Who is silent holds no memory for what it might say.
+            self.outbox = Vec::new();
             self.outbox_sent = 0;
         }
         while count > 0 {

@@ -1,51 +1,68 @@
 //! Bytes a second, averaged over the last few seconds.
 
+extern crate alloc;
 use super::time::{Duration, Instant};
+use alloc::boxed::Box;
 
 const SLOTS: usize = 5;
 const SLOT: Duration = Duration::from_secs(1);
 
-/// A moving average over five whole seconds. Ten words, no allocation.
+/// A moving average over five whole seconds. Where no byte ever comes it takes no more than this.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
+    /// The second in which counting began, since the origin.
+    first: Option<u32>,
+    window: Option<Box<Window>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Window {
     slots: [u64; SLOTS],
     current: u64,
     /// Index of the second that `current` counts, since the origin.
     second: u64,
-    first: Option<u64>,
     total: u64,
 }
 
 impl Rate {
     /// Counts `bytes` at `now`.
     pub fn add(&mut self, now: Instant, bytes: u64) {
-        self.advance(now);
-        self.first.get_or_insert(self.second);
-        self.current += bytes;
-        self.total += bytes;
+        self.first.get_or_insert(u32::try_from(second_of(now)).unwrap_or(u32::MAX));
+        if bytes > 0 {
+            let window = self.window.get_or_insert_default();
+            window.advance(now);
+            window.current += bytes;
+            window.total += bytes;
+        }
     }
 
     /// Bytes a second lately.
     pub fn get(&mut self, now: Instant) -> u64 {
-        self.advance(now);
-        let Some(first) = self.first else { return 0 };
+        let (Some(first), Some(window)) = (self.first, &mut self.window) else { return 0 };
+        window.advance(now);
         // In the first seconds there is no history to average over.
-        let seconds = (self.second - first).clamp(1, SLOTS as u64);
-        let sum: u64 = self.slots.iter().sum();
-        if self.second == first {
-            return self.current;
+        let seconds = window.second.saturating_sub(u64::from(first));
+        if seconds == 0 {
+            return window.current;
         }
-        sum / seconds
+        let sum: u64 = window.slots.iter().sum();
+        sum / seconds.min(SLOTS as u64)
     }
 
     /// Bytes since the beginning.
     #[must_use]
-    pub const fn total(&self) -> u64 {
-        self.total
+    pub fn total(&self) -> u64 {
+        self.window.as_ref().map_or(0, |window| window.total)
     }
+}
 
+fn second_of(now: Instant) -> u64 {
+    now.as_micros() / u64::try_from(SLOT.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Window {
     fn advance(&mut self, now: Instant) {
-        let second = now.as_micros() / u64::try_from(SLOT.as_micros()).unwrap_or(u64::MAX);
+        let second = second_of(now);
         let passed = second.saturating_sub(self.second);
         if passed == 0 {
             return;
@@ -64,6 +81,21 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_seconds_are_averaged_since_counting_began() {
+        let at = |s: u64| Instant::from_micros(s * 1_000_000);
+        let mut rate = Rate::default();
+        assert_eq!((rate.get(at(1)), rate.total()), (0, 0));
+        // Nothing was sent, but something might have been.
+        rate.add(at(1), 0);
+        assert_eq!(rate.get(at(2)), 0);
+        rate.add(at(2), 600);
+        assert_eq!(rate.get(at(4)), 200);
+        let mut rate = Rate::default();
+        rate.add(at(2), 600);
+        assert_eq!((rate.get(at(2)), rate.get(at(4))), (600, 300));
+    }
 
     #[test]
     fn steady_stream_then_silence() {

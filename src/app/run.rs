@@ -25,6 +25,8 @@ use std::path::{Path, PathBuf};
 const STOPPED_BEFORE_COMPLETE: u8 = 7;
 /// Between two looks whether it is time to end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Our name, in the state folder.
+const PEER_ID_FILE: &str = "peer-id";
 /// BEP 20: two letters and four digits.
 const PEER_ID_PREFIX: &[u8; 8] = b"-RP0100-";
 
@@ -109,9 +111,10 @@ impl Session {
         sockets::take_descriptors();
         let hosts = known_hosts(network)?;
         let dht_hosts = dht_hosts(network)?;
+        let id_file = state.join(PEER_ID_FILE);
         let lock = folders::lock_state(&state).map_err(Failure::Failed)?;
         let seed = seed()?;
-        let peer_id = peer_id(&state, seed);
+        let (peer_id, id_is_new) = peer_id(&id_file, seed);
         let config = Config {
             secret: random()?,
             peer_id,
@@ -135,19 +138,11 @@ impl Session {
             places: Places { shareable: shareable.to_owned(), state, peer_id },
         };
         let port = network.listen;
-        let mut reactor = Reactor::new(options, seed).map_err(|error| {
-            let why = sockets::words(&error);
-            let mend = match (error.kind(), network.bind) {
-                (std::io::ErrorKind::AddrNotAvailable, Some(ip)) => {
-                    format!("{ip} is no address of this host; --bind takes one that is")
-                }
-                (std::io::ErrorKind::PermissionDenied, _) => {
-                    "take a --listen PORT from 1024 on".to_owned()
-                }
-                _ => "use --listen PORT, or stop the program that has it".to_owned(),
-            };
-            Failure::CannotListen(format!("cannot listen on port {port}: {why}; {mend}"))
-        })?;
+        let mut reactor = listen(options, seed)?;
+        if id_is_new {
+            // Behind the socket: the disk may take its time.
+            save_peer_id(&id_file, peer_id);
+        }
         load(&mut reactor)?;
         hosts.into_iter().for_each(|host| reactor.add_host(host));
         dht_hosts.into_iter().for_each(|host| reactor.add_dht_host(host));
@@ -357,6 +352,23 @@ impl Session {
     }
 }
 
+fn listen(options: Options, seed: u64) -> Result<Reactor, Failure> {
+    let (port, bind) = (options.config.listen_port, options.bind);
+    Reactor::new(options, seed).map_err(|error| {
+        let why = sockets::words(&error);
+        let mend = match (error.kind(), bind) {
+            (std::io::ErrorKind::AddrNotAvailable, Some(ip)) => {
+                format!("{ip} is no address of this host; --bind takes one that is")
+            }
+            (std::io::ErrorKind::PermissionDenied, _) => {
+                "take a --listen PORT from 1024 on".to_owned()
+            }
+            _ => "use --listen PORT, or stop the program that has it".to_owned(),
+        };
+        Failure::CannotListen(format!("cannot listen on port {port}: {why}; {mend}"))
+    })
+}
+
 /// Where the DHT is entered: the hosts of `--dht-bootstrap`, and with `--public` its routers.
 fn dht_hosts(network: &Network) -> Result<Vec<HostPort>, Failure> {
     let routers = if network.public { PUBLIC_ROUTERS } else { &[] };
@@ -396,20 +408,23 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
     Ok(bytes)
 }
 
-/// The same name as in the last run, so that trackers and peers know us again.
-fn peer_id(state: &Path, seed: u64) -> PeerId {
-    let path = state.join("peer-id");
-    let kept = std::fs::read(&path).ok().and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
+/// The same name as in the last run, so that trackers and peers know us again; true if there was
+/// none.
+fn peer_id(file: &Path, seed: u64) -> (PeerId, bool) {
+    let kept = std::fs::read(file).ok().and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
     if let Some(id) = kept.filter(|id| id.starts_with(PEER_ID_PREFIX)) {
-        return PeerId(id);
+        return (PeerId(id), false);
     }
     let mut id = [0; 20];
     id[..8].copy_from_slice(PEER_ID_PREFIX);
     let mut rng = Rng::new(seed ^ 0x7065_6572);
     let letters = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     id[8..].fill_with(|| letters[rng.index(letters.len())]);
-    if let Err(error) = folders::save_atomically(&path, &id) {
-        log::warn!("{}: {error}", shown(&path));
+    (PeerId(id), true)
+}
+
+fn save_peer_id(file: &Path, id: PeerId) {
+    if let Err(error) = folders::save_atomically(file, &id.0) {
+        log::warn!("{}: {error}", shown(file));
     }
-    PeerId(id)
 }

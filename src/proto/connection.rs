@@ -5,7 +5,8 @@ use super::outgoing::Outgoing;
 use super::output::FetchId;
 use super::peering::Peering;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
-use crate::units::time::Instant;
+use crate::units::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_SPREAD, SILENCE_MAX, UNTOLD_AFTER};
+use crate::units::time::{Duration, Instant};
 use core::net::SocketAddr;
 
 /// What a dialed connection is for.
@@ -125,6 +126,8 @@ pub struct Connection {
     pub received_at: Instant,
     /// When something was last sent.
     pub sent_at: Instant,
+    /// The date it has among the timers.
+    pub look_at: Option<Instant>,
 }
 
 impl Connection {
@@ -173,6 +176,38 @@ impl Connection {
                 | Phase::Announcing { deadline, .. },
             ) => Some(*deadline),
             _ => None,
+        }
+    }
+}
+
+impl Connection {
+    /// When it is lost, if nothing comes.
+    #[must_use]
+    pub fn silent_at(&self) -> Instant {
+        self.received_at + SILENCE_MAX
+    }
+
+    /// When the other end is to hear of us, if we have nothing to say (BEP 3). Connections that
+    /// began together do not all say it at the same time.
+    #[must_use]
+    pub fn keep_alive_at(&self) -> Instant {
+        let earlier = Duration::from_secs(u64::from(self.id.slot) % KEEP_ALIVE_SPREAD.as_secs());
+        self.sent_at + (KEEP_ALIVE_AFTER - earlier)
+    }
+
+    /// When it must be looked at, though nothing comes. A time that is past means every second.
+    #[must_use]
+    pub fn next_look(&self, now: Instant) -> Instant {
+        let Some(peering) = self.peering() else { return self.deadline().unwrap_or(now) };
+        if peering.is_busy() {
+            return Instant::ORIGIN;
+        }
+        let at = self.silent_at().min(self.keep_alive_at());
+        let untold = peering.since + UNTOLD_AFTER;
+        if peering.bitfield_said || untold <= now {
+            at
+        } else {
+            at.min(untold)
         }
     }
 }

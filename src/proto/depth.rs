@@ -28,6 +28,8 @@ pub struct Depth {
     window_bytes: u64,
     /// What two round trips took in the fastest window since the last tick.
     far: u64,
+    /// Another second without a block would change nothing.
+    rests: bool,
 }
 
 impl Default for Depth {
@@ -38,6 +40,7 @@ impl Default for Depth {
             window: None,
             window_bytes: 0,
             far: 0,
+            rests: true,
         }
     }
 }
@@ -57,6 +60,7 @@ impl Depth {
 
     /// A block has come: where round trips are long, more may be under way soon.
     pub fn received(&mut self, now: Instant, bytes: u64) {
+        self.rests = false;
         let Some(since) = self.window else {
             self.window = Some(now);
             return;
@@ -75,6 +79,7 @@ impl Depth {
     /// Once a second: the rate of late is `rate`; `None` if nothing has ever come.
     pub fn adapt(&mut self, rate: Option<u64>) {
         let far = core::mem::take(&mut self.far);
+        self.rests = far == 0 && rate.is_none_or(|rate| rate == 0);
         self.blocks = match rate {
             None => REQUESTS_OUT_START as u64,
             Some(rate) => far.max(blocks_in(AHEAD.max(self.round_trip * 2), rate) + MORE),
@@ -83,7 +88,13 @@ impl Depth {
 
     /// It owes us blocks and sends none: one at a time.
     pub fn shut(&mut self) {
-        (self.blocks, self.far, self.window) = (1, 0, None);
+        (self.blocks, self.far, self.window, self.rests) = (1, 0, None, true);
+    }
+
+    /// Whether [`Depth::adapt`] would change nothing as long as no block comes.
+    #[must_use]
+    pub const fn rests(&self) -> bool {
+        self.rests
     }
 }
 

@@ -24,5 +24,6 @@ pub mod priority;
 pub mod repeats;
 pub mod store;
 pub mod swarm;
+pub mod timers;
 pub mod tracker;
 pub mod turns;

@@ -166,6 +166,14 @@ impl Peering {
         self.pieces.as_ref().is_some_and(|pieces| picker.lacks_any_of(pieces))
     }
 
+    /// Whether time alone changes something here every second: requests may be late, or may be
+    /// sent again, or the rate has not come to rest.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let asks = self.am_interested && !self.peer_choking;
+        asks || self.refuses || !self.requests.is_empty() || !self.depth.rests()
+    }
+
     /// Blocks it owes us, the one under way counted.
     #[must_use]
     pub fn owed(&self) -> usize {

@@ -75,6 +75,12 @@ impl Exchange {
         self.next <= now
     }
 
+    /// When it may next be told something.
+    #[must_use]
+    pub const fn next(&self) -> Instant {
+        self.next
+    }
+
     /// The `ut_pex` that makes its list the same as `present`, as far as one message goes.
     pub fn message(
         &mut self,

@@ -92,6 +92,13 @@ pub struct Swarm {
     pub(super) blame: Blame,
     /// Connections in the peer wire protocol, in the order of their handshakes.
     pub(super) members: Vec<ConnId>,
+    /// Of the members, those that want something of ours.
+    pub(super) wanting: Vec<ConnId>,
+    /// What we lack has changed: each member is looked at with the next tick.
+    pub(super) stirred: bool,
+    /// When somebody is next to be told of the others by `ut_pex`; a time that is past: who is
+    /// there has changed.
+    pub(super) exchange_at: Option<Instant>,
     pub(super) contacts: Contacts,
     pub(super) announcer: Announcer,
     pub(super) uploaded: u64,

@@ -138,6 +138,13 @@ pub const LAN_HOSTS_MAX: usize = 256;
 pub const LSD_KNOWN_MAX: usize = 256;
 /// BEP 3: keep-alives are generally sent once every two minutes.
 pub const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(110);
+/// How much earlier some say it, so that connections that began together do not all wake the loop
+/// in the same turn.
+pub const KEEP_ALIVE_SPREAD: Duration = Duration::from_secs(16);
+/// A peer that has said nothing of its pieces by then is asked whether it has some.
+pub const UNTOLD_AFTER: Duration = Duration::from_secs(1);
+/// Between two times that our tracker hears who is connected: far shorter than an entry lives.
+pub const LISTED_AGAIN: Duration = Duration::from_secs(30);
 /// A connection that was silent so long is lost.
 pub const SILENCE_MAX: Duration = Duration::from_secs(150);
 /// A peer that owes us blocks and sent none for so long is snubbing us (BEP 3).
@@ -178,4 +185,5 @@ const _: () = assert!(REQUESTS_OUT_START <= REQUESTS_OUT_MAX);
 const _: () = assert!(BLOCKS_A_CALL * (BLOCK_BYTES as usize) <= TURN_BYTES_MAX);
 const _: () = assert!(REDIAL_FIRST.as_micros() <= REDIAL_KNOWN_MAX.as_micros());
 const _: () = assert!(COLD_AGAIN.as_micros() < COLD_WITHIN.as_micros());
+const _: () = assert!(KEEP_ALIVE_SPREAD.as_secs() < KEEP_ALIVE_AFTER.as_secs());
 const _: () = assert!(KEEP_ALIVE_AFTER.as_secs() < SILENCE_MAX.as_secs());

@@ -48,6 +48,8 @@ impl Peer {
             return;
         }
         let mut conn = self.connections.remove(id.slot as usize);
+        self.timers.set(id, conn.look_at, None);
+        self.tick_soon(now);
         self.turns.forget(id);
         self.next_turn(now);
         self.actions.push_back(Action::Close(id));
@@ -97,6 +99,7 @@ impl Peer {
     pub(super) fn remove_quietly(&mut self, id: ConnId) {
         if self.connection(id).is_some() {
             let conn = self.connections.remove(id.slot as usize);
+            self.timers.set(id, conn.look_at, None);
             self.actions.push_back(Action::Close(id));
             self.return_loans(&conn.lease, conn.dialed);
         }
@@ -156,6 +159,12 @@ impl Peer {
         log::info!("{} disconnected: {why}", remote.ip());
         let Some(swarm) = self.swarms.get_mut(&peering.swarm) else { return };
         swarm.members.retain(|&member| member != id);
+        if peering.peer_interested {
+            swarm.wanting.retain(|&member| member != id);
+        }
+        if listened_at.is_some() {
+            swarm.exchange_at = Some(Instant::ORIGIN);
+        }
         if swarm.optimistic == Some(id) {
             swarm.optimistic = None;
         }

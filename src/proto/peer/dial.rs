@@ -78,6 +78,7 @@ impl Peer {
                 Phase::Handshaking { swarm: swarm.id, bytes: Vec::new(), deadline }
             }
         });
+        self.arm(now, id);
         self.want_send(id);
     }
 

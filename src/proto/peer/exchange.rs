@@ -169,7 +169,7 @@ impl Peer {
         self.exchange_with(now, id, &present);
     }
 
-    /// Every second: `ut_pex` to whom it is due; each minute the whole list by `rp_peers`.
+    /// `ut_pex` to whom it is due; each minute the whole list by `rp_peers`.
     pub(super) fn exchange_tick(&mut self, now: Instant) {
         if !self.config.pex {
             return;
@@ -178,9 +178,13 @@ impl Peer {
         if again {
             self.list_again = now + LIST_AGAIN;
         }
-        let open = self.swarms.values().filter(|s| !s.torrent.private && !s.members.is_empty());
-        let open: Vec<(SwarmId, Vec<ConnId>)> = open.map(|s| (s.id, s.members.clone())).collect();
-        for (id, members) in open {
+        let open = self.swarms.values_mut().filter(|s| !s.torrent.private && !s.members.is_empty());
+        let due = open.filter(|s| again || s.exchange_at.is_some_and(|at| at <= now));
+        let due = due.map(|swarm| {
+            swarm.exchange_at = None;
+            (swarm.id, swarm.members.clone())
+        });
+        for (id, members) in due.collect::<Vec<(SwarmId, Vec<ConnId>)>>() {
             let conns = members.iter().filter_map(|m| self.connections.get(m.slot as usize));
             let present = conns.filter_map(|c| Some((listens_at(c)?, flags_of(c)))).collect();
             for &member in &members {
@@ -210,12 +214,21 @@ impl Peer {
             if peering.ids.get(Extension::Pex).is_none() {
                 return;
             }
-            let Some(exchange) = peering.exchange.as_mut().filter(|e| e.is_due(now)) else {
-                return;
-            };
+            let swarm = peering.swarm;
+            let Some(exchange) = peering.exchange.as_mut() else { return };
             let concerns = |addr: SocketAddr| Some(addr) != own && reachable(addr, remote);
             let present = present.iter().map(|(&addr, &flags)| (addr, flags));
-            exchange.message(now, &present.filter(|&(addr, _)| concerns(addr)).collect())
+            let list = if exchange.is_due(now) {
+                exchange.message(now, &present.filter(|&(addr, _)| concerns(addr)).collect())
+            } else {
+                None
+            };
+            // Who is due and hears nothing now waits for somebody to come or go.
+            let next = Some(exchange.next()).filter(|&at| at > now);
+            if let (Some(next), Some(swarm)) = (next, self.swarms.get_mut(&swarm)) {
+                swarm.exchange_at = Some(swarm.exchange_at.map_or(next, |at| at.min(next)));
+            }
+            list
         };
         if let Some(list) = list {
             self.say_extended(id, Extension::Pex, &list.to_bytes(), &Words(&list));

@@ -85,6 +85,9 @@ impl Peer {
             return Ok(());
         };
         if let Some(addr) = addr {
+            if let Some(swarm) = self.swarms.get_mut(&swarm) {
+                swarm.exchange_at = Some(Instant::ORIGIN);
+            }
             self.learn_contacts(now, swarm, [addr], false);
             let Some(conn) = self.connection(id) else { return Ok(()) };
             conn.contact.get_or_insert(addr);

@@ -60,6 +60,7 @@ impl Peer {
         }
         let long = Duration::from_secs((bytes.len() / ANSWER_RATE_MIN) as u64);
         conn.phase = Ok(Phase::Answering { deadline: now + HTTP_WITHIN + long });
+        self.arm(now, id);
         self.want_send(id);
     }
 
@@ -97,6 +98,7 @@ impl Peer {
             let deadline = now + FETCH_WITHIN;
             conn.phase = Ok(Phase::Fetching { fetch, bytes: Vec::new(), deadline });
         }
+        self.arm(now, id);
         self.want_send(id);
     }
 

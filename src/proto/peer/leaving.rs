@@ -20,6 +20,7 @@ impl Peer {
         swarm.fetch = None;
         swarm.announcer.stop(now);
         let members = core::mem::take(&mut swarm.members);
+        swarm.wanting.clear();
         let info_hash = swarm.torrent.info_hash;
         self.by_hash.remove(&info_hash);
         self.tracker.untrack(&info_hash);

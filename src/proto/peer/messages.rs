@@ -12,7 +12,7 @@ use crate::proto::swarm::{Stage, Swarm};
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Block;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{BLOCK_BYTES, OUTBOX_BYTES_MAX, REQUEST_BYTES_MAX};
+use crate::units::limits::{BLOCK_BYTES, OUTBOX_BYTES_MAX, REQUEST_BYTES_MAX, UNTOLD_AFTER};
 use crate::units::time::Instant;
 use crate::wire::message::{Message, Span};
 use core::net::SocketAddr;
@@ -154,6 +154,7 @@ impl Peer {
             !wanted.is_empty()
         });
         if asked == Some(true) {
+            self.arm(now, id);
             self.want_send(id);
         }
     }
@@ -283,7 +284,9 @@ impl Peer {
     /// file, so a free slot is given at once.
     fn interested(&mut self, now: Instant, id: ConnId) {
         let Some((swarm, was_choking)) = self.with_peering(id, |peering, swarm, _, _| {
-            peering.peer_interested = true;
+            if !core::mem::replace(&mut peering.peer_interested, true) {
+                swarm.wanting.push(id);
+            }
             (swarm.id, peering.am_choking)
         }) else {
             return;
@@ -299,7 +302,9 @@ impl Peer {
 
     fn not_interested(&mut self, now: Instant, id: ConnId) {
         let freed = self.with_peering(id, |peering, swarm, _, _| {
-            peering.peer_interested = false;
+            if core::mem::replace(&mut peering.peer_interested, false) {
+                swarm.wanting.retain(|&member| member != id);
+            }
             (!peering.am_choking).then_some(swarm.id)
         });
         if let Some(Some(swarm)) = freed {
@@ -442,7 +447,7 @@ impl Peer {
         let change = self.with_peering(id, |peering, swarm, _, _| {
             // Some seeders say what they have only to who is interested; each waiting for the
             // other would last for ever. So silence about pieces counts as having some.
-            let untold = !peering.bitfield_said && now - peering.since >= super::TICK;
+            let untold = !peering.bitfield_said && now - peering.since >= UNTOLD_AFTER;
             let lacking = peering.has_any_lacking(&swarm.picker);
             if lacking {
                 swarm.searching_since = None;
@@ -459,6 +464,7 @@ impl Peer {
             None => {}
         }
         if change == Some(Some(true)) {
+            self.arm(now, id);
             self.request_more(now, id);
         }
     }

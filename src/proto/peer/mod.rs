@@ -39,10 +39,11 @@ use super::outgoing::SendPlan;
 use super::output::{Action, Event, FetchId};
 use super::store::Placed;
 use super::swarm::{Report, Swarm};
+use super::timers::Timers;
 use super::tracker::Tracker;
 use super::turns::Turns;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
-use crate::units::limits::{HANDSHAKE_WITHIN, INBOUND_SPARE};
+use crate::units::limits::{HANDSHAKE_WITHIN, INBOUND_SPARE, LISTED_AGAIN};
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::HostPort;
@@ -134,8 +135,15 @@ pub struct Peer {
     lsd: Option<Lsd>,
     /// The DHT, if we take part in it.
     nodes: Option<nodes::Nodes>,
+    /// When each connection is looked at, though nothing comes.
+    timers: Timers,
+    /// Not before this.
     next_tick: Instant,
+    /// When the tick has something else to do.
+    tick_at: Option<Instant>,
     next_round: Instant,
+    /// When our tracker next hears who is connected.
+    listed_again: Instant,
     /// When connected peers are next told the whole list.
     list_again: Instant,
     turns: Turns,
@@ -183,8 +191,11 @@ impl Peer {
             tracker,
             lsd: None,
             nodes: None,
+            timers: Timers::default(),
             next_tick: now + TICK,
+            tick_at: None,
             next_round: now,
+            listed_again: now + LISTED_AGAIN,
             list_again: now + exchange::LIST_AGAIN,
             turns: Turns::default(),
             clock: now,
@@ -208,8 +219,7 @@ impl Peer {
     /// When to call [`Peer::handle_timeout`] at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let busy = !self.connections.is_empty();
-        let tick = busy.then_some(self.next_tick);
+        let tick = self.tick_timeout();
         let swarms = self.swarms.values().filter_map(|swarm| self.swarm_timeout(swarm)).min();
         let named = self.named.iter().filter_map(|n| n.resolve_at).min();
         let fetch = self.fetch_timeout();
@@ -414,10 +424,13 @@ impl Peer {
             send_told: false,
             received_at: now,
             sent_at: now,
+            look_at: None,
         });
         if self.connections.len() == 1 {
             self.next_tick = now + TICK;
         }
+        self.tick_soon(now);
+        self.arm(now, id);
         id
     }
 

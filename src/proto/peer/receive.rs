@@ -54,6 +54,8 @@ impl Peer {
         if !rest.is_empty() && self.connection(id).is_some_and(|c| c.peering().is_some()) {
             self.peering_received(now, id, bytes, bytes.len() - rest.len(), store);
         }
+        self.tick_soon(now);
+        self.arm(now, id);
     }
 
     /// The content of a swarm cannot be read or written: it stops, everything else goes on.
@@ -205,6 +207,7 @@ impl Peer {
                 Met { info_hash: theirs.info_hash, name: of.torrent.name.clone(), remote, dialed };
             self.events.push_back(Event::Connected(met));
             of.members.push(id);
+            of.exchange_at = Some(Instant::ORIGIN);
             if let Some(addr) = contact {
                 of.contacts.proved(addr);
             }

@@ -77,6 +77,9 @@ impl Peer {
             picker,
             blame: Blame::default(),
             members: Vec::new(),
+            wanting: Vec::new(),
+            stirred: false,
+            exchange_at: None,
             contacts: Contacts::default(),
             announcer,
             uploaded: start.uploaded,
@@ -174,6 +177,7 @@ impl Peer {
         if !swarm.picker.is_received(piece) {
             return;
         }
+        swarm.stirred = true;
         let geometry = swarm.torrent.geometry;
         let mut digest_of = |n: u32| {
             let block = geometry.nth_block(piece, n);

@@ -3,19 +3,24 @@
 use super::{Peer, TICK};
 use crate::proto::choker::{self, Candidate};
 use crate::proto::closed::Closed;
-use crate::proto::connection::Phase;
+use crate::proto::connection::{Connection, Phase};
 use crate::proto::outgoing::span_of;
-use crate::proto::swarm::Stage;
+use crate::proto::swarm::{Stage, Swarm};
 use crate::proto::tracker::End;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{
-    CHOKE_ROUND, KEEP_ALIVE_AFTER, OPTIMISTIC_ROUNDS, SILENCE_MAX, SNUBBED_AFTER,
+    CHOKE_ROUND, LISTED_AGAIN, OPTIMISTIC_ROUNDS, SLOTS_MIN, SNUBBED_AFTER,
 };
 use crate::units::time::Instant;
 use crate::wire::message::Message;
 
 /// Blocks that an idle peer is asked for again at a time.
 const END_GAME_BLOCKS: usize = 16;
+
+/// Whether a round of choking could change anything.
+fn chooses(swarm: &Swarm) -> bool {
+    !swarm.wanting.is_empty() || swarm.slots.slots() > SLOTS_MIN
+}
 
 impl Peer {
     /// Time has passed. Early or repeated calls do nothing.
@@ -40,22 +45,95 @@ impl Peer {
         }
     }
 
+    /// At most once a second, and only while something is due: who is silent costs nothing.
     fn tick(&mut self, now: Instant) {
-        let all: Vec<ConnId> = self.connections.iter().map(|(_, conn)| conn.id).collect();
-        for id in all {
+        for id in self.take_due(now) {
             self.tick_connection(now, id);
+            self.arm(now, id);
         }
         self.exchange_tick(now);
         self.metadata_tick(now);
         self.turn_over(now);
         if now >= self.next_round {
             self.next_round = now + CHOKE_ROUND;
-            self.keep_listed(now);
-            let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
-            for swarm in swarms {
+            let choosing = self.swarms.values().filter(|swarm| chooses(swarm));
+            for swarm in choosing.map(|swarm| swarm.id).collect::<Vec<_>>() {
                 self.choke_round(now, swarm);
             }
         }
+        if now >= self.listed_again {
+            self.listed_again = now + LISTED_AGAIN;
+            self.keep_listed(now);
+        }
+        self.tick_at = self.next_work();
+        let armed = |c: &Connection| c.look_at.is_some_and(|at| at <= c.next_look(now).max(now));
+        debug_assert!(self.connections.iter().all(|(_, c)| armed(c)), "one would be forgotten");
+    }
+
+    /// When the tick next has something to do, by what is known now. A time that is past means
+    /// every second.
+    fn next_work(&self) -> Option<Instant> {
+        let full = !self.stopping && !self.ports.has_free();
+        let of_swarm = |swarm: &Swarm| {
+            let met = !swarm.members.is_empty();
+            let presses = full && swarm.stage == Stage::Downloading && !swarm.paused;
+            let now = swarm.stirred || presses || (met && swarm.fetch.is_some());
+            let tells = self.config.pex && !swarm.torrent.private && met;
+            [
+                now.then_some(Instant::ORIGIN),
+                swarm.exchange_at.filter(|_| tells),
+                tells.then_some(self.list_again),
+                met.then_some(self.listed_again),
+                chooses(swarm).then_some(self.next_round),
+            ]
+        };
+        self.swarms.values().flat_map(of_swarm).flatten().min()
+    }
+
+    /// When the next tick is, if there is anything to do.
+    pub(super) fn tick_timeout(&self) -> Option<Instant> {
+        let due = [self.tick_at, self.timers.next()].into_iter().flatten().min()?;
+        Some(due.max(self.next_tick))
+    }
+
+    /// Something has changed: the next tick, a second from now at the latest, finds out what is
+    /// due when.
+    pub(super) fn tick_soon(&mut self, now: Instant) {
+        self.tick_at = Some(Instant::ORIGIN);
+        if self.next_tick <= now {
+            // There was none for a while. Not at once: what has just begun is not late.
+            self.next_tick = now + TICK;
+        }
+    }
+
+    /// The connection may have to be looked at earlier than was thought.
+    pub(super) fn arm(&mut self, now: Instant, id: ConnId) {
+        let Some(conn) = self.connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+            return;
+        };
+        let at = conn.next_look(now);
+        if conn.look_at.is_none_or(|before| at < before) {
+            self.timers.set(id, conn.look_at.replace(at), Some(at));
+        }
+    }
+
+    /// The connections whose date has come, and all members of a swarm in which we lack another
+    /// piece or one less; in the order of their slots.
+    fn take_due(&mut self, now: Instant) -> Vec<ConnId> {
+        let mut due = self.timers.take_due(now);
+        for &id in &due {
+            if let Some(conn) = self.connection(id) {
+                conn.look_at = None;
+            }
+        }
+        for swarm in self.swarms.values_mut() {
+            if core::mem::take(&mut swarm.stirred) {
+                due.extend(&swarm.members);
+            }
+        }
+        due.sort_unstable();
+        due.dedup();
+        due
     }
 
     /// E1: who is connected is listed by our tracker, however seldom it announces.
@@ -80,10 +158,10 @@ impl Peer {
         if conn.peering().is_none() {
             return;
         }
-        if now - conn.received_at > SILENCE_MAX {
+        if conn.silent_at() <= now {
             return self.close(now, id, Closed::Silent);
         }
-        if now - conn.sent_at > KEEP_ALIVE_AFTER && conn.outgoing.is_empty() {
+        if conn.keep_alive_at() <= now && conn.outgoing.is_empty() {
             conn.outgoing.push_bytes(&[0; 4]);
             log::debug!("-> {} keep-alive", conn.remote);
             self.want_send(id);
@@ -123,7 +201,7 @@ impl Peer {
         let seeding = swarm.stage == Stage::Complete;
         let rate = swarm.up.get(now);
         swarm.slots.settle(rate);
-        let (members, held) = (swarm.members.clone(), swarm.optimistic);
+        let (members, held) = (swarm.wanting.clone(), swarm.optimistic);
         let candidates = self.candidates(now, &members, seeding);
         let slots = self.slots(id);
         if candidates.len() <= slots {
@@ -154,7 +232,7 @@ impl Peer {
     pub(super) fn fill_slots(&mut self, now: Instant, id: SwarmId) {
         let Some(swarm) = self.swarms.get(&id) else { return };
         let seeding = swarm.stage == Stage::Complete;
-        let members = swarm.members.clone();
+        let members = swarm.wanting.clone();
         let candidates = self.candidates(now, &members, seeding);
         let taken = candidates.iter().filter(|c| c.unchoked_at.is_some()).count();
         let free = self.slots(id).saturating_sub(taken);
@@ -207,6 +285,7 @@ impl Peer {
         }
     }
 
+    /// Of those that want something of ours.
     fn candidates(&mut self, now: Instant, members: &[ConnId], seeding: bool) -> Vec<Candidate> {
         let mut candidates = Vec::new();
         for &conn in members {

@@ -8,6 +8,7 @@ mod late_blocks;
 mod nodes;
 mod ports;
 mod room;
+mod silence;
 mod turnover;
 
 use super::{Config, Peer};

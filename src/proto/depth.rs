@@ -1,7 +1,7 @@
 //! How many requests one connection keeps open.
 //!
 //! Enough for the line never to wait for the next request, and no more: what is asked for is no
-//! longer free to be chosen, and a slow peer would owe it for long. Near peers need 0.3 s of the
+//! longer free to be chosen, and a slow peer would owe it for long. Near peers need 0.2 s of the
 //! rate of late. Far ones need what is under way in a round trip, and to learn how much that is
 //! they begin with little and double it, as TCP does.
 
@@ -10,9 +10,9 @@ use crate::units::time::{Duration, Instant};
 
 /// Time at the rate of late for which requests are kept open: more than most round trips, and no
 /// more than leaves the choice of the next piece open for long.
-const AHEAD: Duration = Duration::from_millis(300);
+const AHEAD: Duration = Duration::from_millis(200);
 /// Requests beyond that, so that a small rate can grow.
-const MORE: u64 = 8;
+const MORE: u64 = 4;
 /// Longest round trip that is believed: two satellites.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(2);
 /// Shortest time over which the growth of a rate is measured.
@@ -157,7 +157,7 @@ mod tests {
         }
         assert_eq!(depth.get(512), REQUESTS_OUT_START);
         depth.adapt(Some(100 * 16_384));
-        assert_eq!(depth.get(512), 30 + 8);
+        assert_eq!(depth.get(512), 20 + 4);
         depth.shut();
         assert_eq!(depth.get(512), 1);
         depth.adapt(None);

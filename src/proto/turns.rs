@@ -4,17 +4,18 @@
 //! same time. One after the other they have theirs early, on average in half the time, and can
 //! pass it on meanwhile: a new piece spreads through the swarm as fast as the lines allow. Where
 //! the line is not the limit a turn is over at once. A connection that does not get on with its
-//! turn keeps it, but is no longer counted, so a slow one holds nobody up for long.
+//! turn keeps it, but is not counted as long as it stands still: what the receiver's line does not
+//! take is no reason for ours to be idle.
 
 use crate::units::id::ConnId;
-use crate::units::limits::{TURNS_AT_ONCE, TURN_WITHIN};
+use crate::units::limits::{TURNS_AT_ONCE, TURN_STANDS};
 use crate::units::time::Instant;
 use std::collections::VecDeque;
 
 #[derive(Clone, Copy, Debug)]
 struct Turn {
     conn: ConnId,
-    /// When it stops to count.
+    /// When it stops to count, unless it gets on before.
     until: Instant,
 }
 
@@ -43,8 +44,15 @@ impl Turns {
             }
             return false;
         }
-        self.taken.push(Turn { conn, until: now + TURN_WITHIN });
+        self.taken.push(Turn { conn, until: now + TURN_STANDS });
         true
+    }
+
+    /// Some of its blocks went out.
+    pub fn gets_on(&mut self, conn: ConnId, now: Instant) {
+        if let Some(turn) = self.taken.iter_mut().find(|turn| turn.conn == conn) {
+            turn.until = now + TURN_STANDS;
+        }
     }
 
     /// The turn is over. False where it had none.
@@ -66,7 +74,7 @@ impl Turns {
             return None;
         }
         let conn = self.first.pop_front().or_else(|| self.waiting.pop_front())?;
-        self.taken.push(Turn { conn, until: now + TURN_WITHIN });
+        self.taken.push(Turn { conn, until: now + TURN_STANDS });
         Some(conn)
     }
 
@@ -121,11 +129,16 @@ mod tests {
         for slot in 0..=slots {
             let _ = turns.take(conn(slot), false, now);
         }
-        let late = now + TURN_WITHIN;
+        let late = now + TURN_STANDS;
         assert_eq!(turns.poll_timeout(), Some(late));
         assert_eq!(turns.next(late), Some(conn(slots)));
         assert!(turns.take(conn(0), false, late), "it has its turn still");
         assert_eq!(turns.poll_timeout(), None, "nobody waits");
-        assert_eq!(turns.next(late + Duration::from_secs(9)), None);
+        for slot in 0..slots {
+            turns.gets_on(conn(slot), late);
+        }
+        assert!(!turns.take(conn(slots + 1), false, late), "all of them get on");
+        assert_eq!(turns.next(late), None);
+        assert_eq!(turns.next(late + Duration::from_secs(9)), Some(conn(slots + 1)));
     }
 }

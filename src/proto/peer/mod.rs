@@ -315,6 +315,8 @@ impl Peer {
         }
         if turn_is_over && self.turns.give_back(id) {
             self.next_turn(now);
+        } else if payload > 0 {
+            self.turns.gets_on(id, now);
         }
         let Some(conn) = self.connection(id) else { return };
         if !conn.outgoing.is_empty() {

@@ -10,7 +10,7 @@ use super::text::quote;
 use super::{Failure, DONE};
 use crate::proto::output::{Event, Status};
 use crate::proto::peer::Config;
-use crate::reactor::contents::{Content, Place, Places};
+use crate::reactor::contents::{keep_peer_id, peer_id_path, Content, Place, Places};
 use crate::reactor::engine::{Options, Reactor};
 use crate::reactor::folders::{self, shown};
 use crate::reactor::signals::Signal;
@@ -25,10 +25,6 @@ use std::path::{Path, PathBuf};
 const STOPPED_BEFORE_COMPLETE: u8 = 7;
 /// Between two looks whether it is time to end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Our name, in the state folder.
-const PEER_ID_FILE: &str = "peer-id";
-/// BEP 20: two letters and four digits.
-const PEER_ID_PREFIX: &[u8; 8] = b"-RP0100-";
 
 /// Nodes that everybody begins at who knows no other.
 const PUBLIC_ROUTERS: &[&str] = &[
@@ -111,7 +107,7 @@ impl Session {
         sockets::take_descriptors();
         let hosts = known_hosts(network)?;
         let dht_hosts = dht_hosts(network)?;
-        let id_file = state.join(PEER_ID_FILE);
+        let id_file = peer_id_path(&state);
         let lock = folders::lock_state(&state).map_err(Failure::Failed)?;
         let seed = seed()?;
         let (peer_id, id_is_new) = peer_id(&id_file, seed);
@@ -141,7 +137,7 @@ impl Session {
         let mut reactor = listen(options, seed)?;
         if id_is_new {
             // Behind the socket: the disk may take its time.
-            save_peer_id(&id_file, peer_id);
+            keep_peer_id(&id_file, peer_id);
         }
         load(&mut reactor)?;
         hosts.into_iter().for_each(|host| reactor.add_host(host));
@@ -412,19 +408,8 @@ fn random<const N: usize>() -> Result<[u8; N], Failure> {
 /// none.
 fn peer_id(file: &Path, seed: u64) -> (PeerId, bool) {
     let kept = std::fs::read(file).ok().and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
-    if let Some(id) = kept.filter(|id| id.starts_with(PEER_ID_PREFIX)) {
-        return (PeerId(id), false);
-    }
-    let mut id = [0; 20];
-    id[..8].copy_from_slice(PEER_ID_PREFIX);
-    let mut rng = Rng::new(seed ^ 0x7065_6572);
-    let letters = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    id[8..].fill_with(|| letters[rng.index(letters.len())]);
-    (PeerId(id), true)
-}
-
-fn save_peer_id(file: &Path, id: PeerId) {
-    if let Err(error) = folders::save_atomically(file, &id.0) {
-        log::warn!("{}: {error}", shown(file));
+    match kept.filter(|id| id.starts_with(PeerId::PREFIX)) {
+        Some(id) => (PeerId(id), false),
+        None => (PeerId::new(&mut Rng::new(seed ^ 0x7065_6572)), true),
     }
 }

@@ -35,6 +35,8 @@ pub enum Closed {
     Own,
     /// The user has paused the torrent.
     Paused,
+    /// Another host has our name: a copy of our state folder.
+    SameName,
     /// The socket failed: reset, unreachable, timed out.
     Reset(String),
     /// We are stopping, or the torrent was removed.
@@ -119,6 +121,7 @@ impl fmt::Display for Closed {
             Self::OfferNoted => f.write_str("its offer is noted"),
             Self::Own => f.write_str("that is ourselves"),
             Self::Paused => f.write_str("paused"),
+            Self::SameName => f.write_str("it has our peer id, as a copy of our folders would"),
             Self::Reset(why) => f.write_str(why),
             Self::Stopping => f.write_str("stopping"),
             Self::Silent => f.write_str("silent for too long"),

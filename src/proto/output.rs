@@ -2,7 +2,7 @@
 
 use super::closed::Closed;
 use crate::units::geometry::{Block, PieceIndex};
-use crate::units::id::{ConnId, InfoHash, SwarmId};
+use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::wire::address::{Host, HostPort};
 use crate::wire::http::Response;
 use core::fmt;
@@ -102,6 +102,8 @@ pub enum Event {
     Lost(Met, Closed),
     /// The peer that listens there has dialed us for a torrent that is not here.
     Offered(InfoHash, SocketAddr),
+    /// Another host has our name; from now on we have this one.
+    Renamed(PeerId),
     /// A swarm's status has changed.
     StatusChanged(SwarmId, Status),
     /// A piece is verified.

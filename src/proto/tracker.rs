@@ -129,6 +129,11 @@ impl Tracker {
         Self { peer_id, listen_port, secret, swarms, next_expiry: None, news: Vec::new() }
     }
 
+    /// We have another name now.
+    pub fn rename(&mut self, peer_id: PeerId) {
+        self.peer_id = peer_id;
+    }
+
     /// Serves this swarm, of which we are ourselves; we miss `left` bytes. To be called again
     /// when that changes.
     pub fn track(&mut self, info_hash: InfoHash, left: u64) {

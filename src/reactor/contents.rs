@@ -78,6 +78,19 @@ pub struct Places {
     pub peer_id: PeerId,
 }
 
+/// The file that keeps our name from one run to the next.
+#[must_use]
+pub fn peer_id_path(state: &Path) -> PathBuf {
+    state.join("peer-id")
+}
+
+/// Notes our name in that file.
+pub fn keep_peer_id(file: &Path, id: PeerId) {
+    if let Err(error) = folders::save_atomically(file, &id.0) {
+        log::warn!("{}: {error}", folders::shown(file));
+    }
+}
+
 /// A flush, and the record to write once what it claims is on the disk.
 pub struct FlushJob {
     swarm: SwarmId,

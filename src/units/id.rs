@@ -1,5 +1,6 @@
 //! Names of things: torrents, peers, connections.
 
+use super::rng::Rng;
 use core::fmt;
 
 /// SHA-1 of a torrent's raw `info` dictionary (BEP 3).
@@ -26,6 +27,22 @@ pub struct ConnId {
     pub slot: u32,
     /// Which tenant of that slot.
     pub generation: u32,
+}
+
+impl PeerId {
+    /// What the names of this program begin with (BEP 20).
+    pub const PREFIX: &'static [u8; 8] = b"-RP0100-";
+
+    /// A name that nobody has.
+    #[must_use]
+    pub fn new(rng: &mut Rng) -> Self {
+        let letters = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let mut id = [0; 20];
+        let (prefix, rest) = id.split_at_mut(Self::PREFIX.len());
+        prefix.copy_from_slice(Self::PREFIX);
+        rest.fill_with(|| letters[rng.index(letters.len())]);
+        Self(id)
+    }
 }
 
 impl InfoHash {

@@ -1,7 +1,8 @@
 //! Two peers of ours: everything from .torrent to identical bytes.
 
 use crate::process::{Host, Peer};
-use crate::torrent::Torrent;
+use crate::torrent::{Torrent, PIECE};
+use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Stdio;
 
@@ -152,4 +153,22 @@ fn ipv6_works_alike() {
     let connected = getting.said("connected to [::1]:");
     assert!(!connected.is_empty());
     assert_eq!(seeding.stop(), Some(0));
+}
+
+#[test]
+fn hosts_with_copied_state_folders_still_find_each_other() {
+    let torrent = Torrent::single("copied.bin", 3 * PIECE);
+    let first = Host::with_content(&torrent);
+    let mut seeder = first.seed();
+    let second = Host::with_torrent(&torrent);
+    let name = ".reactor-peer/peer-id";
+    fs::create_dir(second.torrents().join(".reactor-peer")).unwrap();
+    fs::copy(first.torrents().join(name), second.torrents().join(name)).unwrap();
+    let known = first.addr.to_string();
+    let mut peer = second.start(&["--peer", &known, "--exit-when-complete"]);
+    seeder.wait_for("has our peer id");
+    assert_eq!(peer.wait_exit().code(), Some(0));
+    torrent.expect_content(&second.shareable());
+    let [first, second] = [first, second].map(|host| fs::read(host.torrents().join(name)).unwrap());
+    assert_ne!(first, second, "the new name is kept");
 }

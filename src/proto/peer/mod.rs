@@ -18,6 +18,7 @@ pub mod listing;
 mod local;
 mod messages;
 pub mod metadata;
+mod names;
 mod nodes;
 mod pause;
 mod push;
@@ -130,6 +131,8 @@ pub struct Peer {
     /// Requests to other peers' catalogues, waiting or under way; at most `FETCHES_MAX`.
     fetches: BTreeMap<FetchId, fetch::Fetch>,
     next_fetch: u32,
+    /// Our name before another host was met that has it, too.
+    former_id: Option<PeerId>,
     tracker: Tracker,
     /// Discovery on the local network, if wanted.
     lsd: Option<Lsd>,
@@ -188,6 +191,7 @@ impl Peer {
             named: Vec::new(),
             fetches: BTreeMap::new(),
             next_fetch: 0,
+            former_id: None,
             tracker,
             lsd: None,
             nodes: None,

@@ -158,7 +158,6 @@ impl Peer {
 
     /// If the remote handshake is whole, the conversation begins.
     fn try_handshake(&mut self, now: Instant, id: ConnId) -> Result<(), Closed> {
-        let own_id = self.config.peer_id;
         let Some(conn) = self.connection(id) else { return Ok(()) };
         let Ok(Phase::Handshaking { swarm, bytes, .. }) = &conn.phase else { return Ok(()) };
         let Ok(whole) = <&[u8; HANDSHAKE_BYTES]>::try_from(bytes.as_slice()) else {
@@ -175,9 +174,9 @@ impl Peer {
         if of.stage == Stage::Failed {
             return Err(Closed::Stopping);
         }
-        if theirs.peer_id == own_id {
-            return Err(Closed::Own);
-        }
+        self.not_ourselves(now, id, theirs.peer_id)?;
+        let Some(of) = self.swarms.get_mut(&swarm) else { return Err(Closed::Stopping) };
+        let own_id = self.config.peer_id;
         let source = crate::proto::blame::Source { ip: remote.ip(), peer_id: theirs.peer_id };
         if of.is_banned(source) {
             return Err(Closed::Banned);

@@ -16,7 +16,9 @@ use crate::proto::output::{Action, Event};
 use crate::proto::peer::{Config, Peer};
 use crate::reactor::chosen::Chosen;
 use crate::reactor::clock::Clock;
-use crate::reactor::contents::{self, Content, FlushJob, Flushed, Place, Places};
+use crate::reactor::contents::{
+    self, keep_peer_id, peer_id_path, Content, FlushJob, Flushed, Place, Places,
+};
 use crate::reactor::control::Control;
 use crate::reactor::datagram::Datagrams;
 use crate::reactor::hash::HashQueue;
@@ -418,10 +420,17 @@ impl Reactor {
     /// Does all that the core asks for, and what follows from it.
     fn drain(&mut self) {
         while let Some(event) = self.peer.poll_event() {
-            if let Event::Verified(swarm, _) = event {
-                if let Some(content) = self.contents.get_mut(&swarm) {
-                    content.dirty = true;
+            match event {
+                Event::Verified(swarm, _) => {
+                    if let Some(content) = self.contents.get_mut(&swarm) {
+                        content.dirty = true;
+                    }
                 }
+                Event::Renamed(id) => {
+                    self.options.places.peer_id = id;
+                    keep_peer_id(&peer_id_path(&self.options.places.state), id);
+                }
+                _ => {}
             }
             self.told.push_back(event);
         }

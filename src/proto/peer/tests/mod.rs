@@ -5,6 +5,7 @@ mod answers;
 mod chosen;
 mod full_disk;
 mod late_blocks;
+mod names;
 mod nodes;
 mod ports;
 mod room;

@@ -374,13 +374,6 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(about.f_bavail.saturating_mul(about.f_frsize))
 }
 
-/// Whether each page of a map of a file there faults by itself: on a file system in memory. One on a
-/// disk maps many pages at once.
-pub(super) fn faults_page_by_page(path: &Path) -> bool {
-    const TMPFS_MAGIC: u64 = 0x0102_1994;
-    rustix::fs::statfs(path).is_ok_and(|about| about.f_type as u64 == TMPFS_MAGIC)
-}
-
 fn stat_content(root: &Path, path: &Path) -> io::Result<Metadata> {
     open_content(root, path, Open::Stat)?.metadata()
 }

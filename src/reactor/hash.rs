@@ -46,7 +46,7 @@ pub struct Done {
 }
 
 /// A verification waits at most so long for others to be hashed with.
-const COMPANY_WITHIN: Duration = Duration::from_millis(20);
+const COMPANY_WITHIN: Duration = Duration::from_millis(50);
 
 /// Bytes of each piece hashed at once where the disk does not come: then the loop waits for it.
 const READ_LATE_BYTES: usize = 16 * 1024;

@@ -1,11 +1,10 @@
 //! The content of torrents as mapped files, by swarm and offset.
 //!
-//! All that is sent or hashed is read from maps; what is received is copied into them where the
-//! file's space is reserved, and otherwise written by calls (`write.rs`): both see the same page
-//! cache. Files are opened when they are needed, and few stay open. Space is reserved when a
+//! All that is sent or hashed is read from maps; what is received is written by calls (`write.rs`):
+//! both see the same page cache. Files are opened when they are needed, and few stay open. Space is reserved when a
 //! content is opened for writing, so that a full disk is an error then and not one in the middle.
 
-// The copies from and to mapped memory need pointers.
+// The copies from mapped memory need pointers.
 #![allow(unsafe_code)]
 
 use super::folders::{self, Layout, LayoutFile, Open};
@@ -54,8 +53,6 @@ pub(super) struct Content {
     pub(super) unmade: BTreeSet<u32>,
     /// Files written since the last flush.
     pub(super) unflushed: BTreeSet<u32>,
-    /// The file system cannot map files for writing, or a call is cheaper: files are written by calls.
-    pub(super) by_call: bool,
 }
 
 /// A file that has been written since it was last taken for a flush.
@@ -199,28 +196,6 @@ impl Storage {
         Ok(segment.len)
     }
 
-    /// Copies as much of `bytes` as lies in one window into the content from `offset` on; says how
-    /// much. `None` where that must be written by a call.
-    pub(super) fn fill(
-        &mut self,
-        swarm: SwarmId,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<Option<usize>, StoreError> {
-        let segment = self.segment(swarm, offset, bytes.len(), Access::Read)?;
-        if self.contents.get(&swarm).is_none_or(|content| !content.writable || content.by_call) {
-            return Ok(None);
-        }
-        let copied = self.guarded(swarm, offset, &segment, || {
-            // SAFETY: the segment is mapped for writing and not longer than `bytes`, which is no
-            // part of it, because nobody holds a reference into a map; the guard is up.
-            unsafe { bytes.as_ptr().copy_to_nonoverlapping(segment.at.cast_mut(), segment.len) };
-        });
-        // A fault has no words. Where a file system has no room in spite of its promise (copy on
-        // write, a quota), the call that follows says so, and the download waits for room.
-        Ok(copied.is_ok().then_some(segment.len))
-    }
-
     /// Nothing is checked any more: gives up what only the checks have mapped.
     pub(super) fn end_check(&mut self) {
         self.windows.remove_finished();
@@ -290,7 +265,6 @@ impl Storage {
             writable,
             unmade: BTreeSet::new(),
             unflushed: BTreeSet::new(),
-            by_call: writable && folders::faults_page_by_page(root.parent().unwrap_or(root)),
         };
         self.contents.insert(swarm, content);
         Ok(())
@@ -298,7 +272,6 @@ impl Storage {
 
     fn map(&mut self, key: &Key) -> Result<MmapRaw, StoreError> {
         let content = self.contents.get(&key.swarm).ok_or_else(not_open)?;
-        let writable = content.writable && !content.by_call;
         let LayoutFile { length: expected, pad, .. } = content.files[key.file as usize];
         if pad {
             return self.map_zeros(key, expected);
@@ -313,20 +286,12 @@ impl Storage {
             self.windows.make_room(len);
             let mut options = MmapOptions::new();
             options.offset(start).len(len);
-            if writable {
-                if let Ok(map) = options.map_raw(&*file) {
-                    return Ok(Some(map));
-                }
-            }
             let map = || options.map_raw_read_only(&*file);
             // Perhaps the address space is full: try again with no other window.
             let map = map().or_else(|_| {
                 self.windows.make_room(usize::MAX / 2);
                 map()
             })?;
-            if let Some(content) = self.contents.get_mut(&key.swarm).filter(|c| c.writable) {
-                content.by_call = true;
-            }
             Ok(Some(map))
         });
         match result {

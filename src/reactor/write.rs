@@ -1,8 +1,8 @@
 //! What is received, on its way into the files.
 //!
-//! Blocks are copied into the map of a file whose space is reserved. Where it could not be reserved, where
-//! the file system has no shared maps, or one that faults at every page, they go by `pwritev`: those that lie end to end with one
-//! call, as they do when a peer answers in the order asked.
+//! It goes there by `pwritev`, blocks that lie end to end with one call. A map would take a fault for each
+//! page of 4 KiB, which the system fills with zeros just before they are overwritten; and on a full disk
+//! it has only a signal to say so, where a call has an error.
 
 use super::folders;
 use super::mmap::{failed, not_open, Storage};
@@ -11,9 +11,12 @@ use crate::units::id::SwarmId;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+/// Bytes of one system call at most, which do not cross a multiple of it in the file. A call takes
+/// memory in one piece for all of it, and eight pages are what the system always has at hand: with
+/// 64 KiB and more it takes five times as long on a machine whose memory is not all in use.
+const CALL_BYTES: u64 = 32 * 1024;
 /// Parts in one system call (IOV_MAX on Linux is 1024).
 const PARTS_A_CALL: usize = 64;
 
@@ -40,6 +43,7 @@ impl Storage {
                 let content = self.contents.get(&swarm).ok_or_else(not_open)?;
                 let (file, within) = content.locate(offset)?;
                 let room = content.files[file as usize].length - within;
+                let room = room.min(CALL_BYTES - within % CALL_BYTES);
                 let len = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
                 if content.files[file as usize].pad {
                     if !content.writable {
@@ -50,7 +54,8 @@ impl Storage {
                     continue;
                 }
                 let (part, behind) = rest.split_at(len);
-                let follows = run.file == file && run.start + run.len == within;
+                let follows =
+                    run.file == file && run.start + run.len == within && within % CALL_BYTES != 0;
                 if !follows || run.parts.len() == PARTS_A_CALL {
                     self.write_run(swarm, &mut run)?;
                     (run.file, run.start) = (file, within);
@@ -79,42 +84,17 @@ impl Storage {
         let file = self.open_file(swarm, run.file);
         let path = || self.path(swarm, run.file);
         let file = file.map_err(|error| failed("open", &path(), &error))?;
-        let (there, reserved) = file
-            .metadata()
-            .map_or((0, 0), |about| (about.len(), about.blocks().saturating_mul(512)));
+        let there = file.metadata().map_or(0, |about| about.len());
         // Whoever cut the file short took pieces with it that are verified: writing on would hide
         // that.
         if there < expected {
             return Err(self.short(swarm, run.file));
         }
-        // A map is for files whose space is reserved: on a full disk a call says so, a page of a
-        // map has only a signal.
-        if reserved < expected || !self.copy_run(swarm, run)? {
-            let path = || self.path(swarm, run.file);
-            write_all(&file, &mut run.parts, run.start)
-                .map_err(|error| not_written(&path(), &error))?;
-        }
+        write_all(&file, &mut run.parts, run.start)
+            .map_err(|error| not_written(&path(), &error))?;
         run.parts.clear();
         run.len = 0;
         Ok(())
-    }
-
-    /// Copies the run into the map of its file; false where files cannot be mapped for that.
-    fn copy_run(&mut self, swarm: SwarmId, run: &Run<'_>) -> Result<bool, StoreError> {
-        let content = self.contents.get(&swarm).ok_or_else(not_open)?;
-        let mut offset = content.starts[run.file as usize] + run.start;
-        for part in &run.parts {
-            let mut rest: &[u8] = part;
-            while !rest.is_empty() {
-                let done = match self.fill(swarm, offset, rest)? {
-                    Some(done) => done,
-                    None => return Ok(false),
-                };
-                offset += done as u64;
-                rest = &rest[done..];
-            }
-        }
-        Ok(true)
     }
 }
 

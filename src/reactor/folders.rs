@@ -76,7 +76,8 @@ pub fn locate(shareable: &Path, layout: &Layout) -> Located {
         Located::Complete(whole)
     } else if part.symlink_metadata().is_ok() {
         Located::Partial(part)
-    } else if whole.symlink_metadata().is_ok() {
+    } else if whole.metadata().is_ok() {
+        // A link that leads nowhere is nothing; `finish` sets it aside.
         Located::Differs(whole)
     } else {
         Located::Absent
@@ -163,7 +164,10 @@ pub fn finish(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
         }
         result => result?,
     }
-    File::open(shareable)?.sync_all()?;
+    // It has its name already. If a crash takes that back, NAME.part is there and is checked.
+    if let Err(error) = File::open(shareable).and_then(|folder| folder.sync_all()) {
+        log::debug!("{}: {error}", shown(shareable));
+    }
     Ok(whole)
 }
 
@@ -521,6 +525,18 @@ pub(super) mod tests {
         assert_eq!(names(&folder), ["name", "name.before", "name.before.2"]);
         assert_eq!(fs::read(folder.path().join("name.before.2")).unwrap(), b"other");
         assert_eq!(fs::read(folder.path().join("name")).unwrap(), b"12345");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_in_nobodys_way() {
+        let folder = TempDir::new().unwrap();
+        let layout = layout(&[("", 5)], 16);
+        symlink("/nonexistent/x", folder.path().join("name")).unwrap();
+        assert_eq!(locate(folder.path(), &layout), Located::Absent);
+        put(&folder, "name.part", b"12345");
+        let whole = finish(folder.path(), &layout).unwrap();
+        assert_eq!(fs::read(whole).unwrap(), b"12345");
+        assert!(folder.path().join("name.before").is_symlink());
     }
 
     #[test]

@@ -100,11 +100,7 @@ fn connections_never_take_the_last_descriptor() {
     let files: Vec<_> = names.iter().map(|name| (name.as_str(), PIECE)).collect();
     let torrent = Torrent::of("descriptors", PIECE, &files, None);
     let host = Host::with_content(&torrent);
-    let mut limited = Command::new("sh");
-    limited.args(["-c", "ulimit -n 40; exec \"$@\"", "sh", process::program()]);
-    limited.current_dir(host.folder()).args(host.arguments());
-    let mut peer = Peer::spawn(&mut limited);
-    peer.wait_for("listening on");
+    let mut peer = with_40_descriptors(&host);
     peer.wait_for("-> seeder");
     let mut wire = Wire::join(host.addr, address(), &torrent, PLAIN);
     wire.send(&message(wire::INTERESTED, &[]));
@@ -116,6 +112,35 @@ fn connections_never_take_the_last_descriptor() {
     drop(crowd);
     still_serves(&host, &torrent);
     assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn a_download_without_a_free_descriptor_is_saved() {
+    let torrent = Torrent::single("crowded.bin", 4 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let mut peer = with_40_descriptors(&host);
+    let mut wire = Wire::join(host.addr, address(), &torrent, PLAIN);
+    let crowd: Vec<_> = (0..60).map(|_| Wire::connect(host.addr, host.addr.ip())).collect();
+    peer.wait_for("cannot accept");
+    wire.send(&message(wire::BITFIELD, &torrent.full_bitfield()));
+    wire.send(&message(wire::UNCHOKE, &[]));
+    wire.serve(&torrent, |served| served == 8);
+    peer.wait_for("saved as");
+    drop(crowd);
+    still_serves(&host, &torrent);
+    torrent.expect_content(&host.shareable());
+    assert_eq!(peer.stop(), Some(0));
+    assert_eq!(peer.said("this torrent stops").len(), 0);
+}
+
+/// The peer of this host, which may have 40 descriptors.
+fn with_40_descriptors(host: &Host) -> Peer {
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 40; exec \"$@\"", "sh", process::program()]);
+    limited.current_dir(host.folder()).args(host.arguments());
+    let mut peer = Peer::spawn(&mut limited);
+    peer.wait_for("listening on");
+    peer
 }
 
 /// Anonymous memory of a process.

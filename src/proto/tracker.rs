@@ -102,6 +102,8 @@ struct Swarm {
     left: u64,
     /// We take no part ourselves: neither listed nor counted.
     away: bool,
+    /// We want nothing more, and have not everything (BEP 21).
+    partial_seed: bool,
     /// Times that somebody completed.
     downloaded: u64,
     /// Invariant: at most [`TRACKER_ENTRIES_MAX`]; the keys are unmapped and dialable.
@@ -115,6 +117,8 @@ struct Entry {
     /// `None` for hearsay: another peer has told us, it has not shown itself here.
     peer_id: Option<PeerId>,
     complete: bool,
+    /// Its last announce said `paused` (BEP 21).
+    partial_seed: bool,
     /// Its `completed` was counted. Not the same as `complete`: the wire may show that first.
     counted: bool,
     expires: Instant,
@@ -137,8 +141,16 @@ impl Tracker {
     /// Serves this swarm, of which we are ourselves; we miss `left` bytes. To be called again
     /// when that changes.
     pub fn track(&mut self, info_hash: InfoHash, left: u64) {
-        let new = Swarm { left, away: false, downloaded: 0, entries: BTreeMap::new(), turn: 0 };
+        let (away, partial_seed, downloaded, entries) = (false, false, 0, BTreeMap::new());
+        let new = Swarm { left, away, partial_seed, downloaded, entries, turn: 0 };
         self.swarms.entry(info_hash).or_insert(new).left = left;
+    }
+
+    /// Whether we want nothing more of this swarm and have not everything (BEP 21).
+    pub fn partial_seed(&mut self, info_hash: InfoHash, is_one: bool) {
+        if let Some(swarm) = self.swarms.get_mut(&info_hash) {
+            swarm.partial_seed = is_one;
+        }
     }
 
     /// We have downloaded the last piece. Not for who finds it all there at the start (BEP 3).
@@ -311,7 +323,7 @@ impl Tracker {
     /// The swarm by number, ourselves included: complete, incomplete, downloaded.
     #[must_use]
     pub fn counts(&self, info_hash: &InfoHash) -> (u64, u64, u64) {
-        let Counts { complete, incomplete, downloaded } =
+        let Counts { complete, incomplete, downloaded, .. } =
             self.swarms.get(info_hash).map(Swarm::counts).unwrap_or_default();
         (complete, incomplete, downloaded)
     }
@@ -396,6 +408,7 @@ impl Tracker {
         let swarm = self.swarms.get_mut(&query.info_hash);
         if let Some(entry) = swarm.and_then(|swarm| swarm.entries.get_mut(&addr)) {
             entry.counted = counted || completed;
+            entry.partial_seed = query.event == Event::Paused;
         }
     }
 
@@ -421,9 +434,10 @@ impl Tracker {
             None => known.is_some_and(|entry| entry.complete),
         };
         let counted = known.is_some_and(|entry| entry.counted);
+        let partial_seed = known.is_some_and(|entry| entry.partial_seed);
         let is_new = peer_id.is_some() && known.is_none_or(|entry| entry.peer_id.is_none());
         let expires = (now + ENTRY_LIFE).max(known.map_or(now, |entry| entry.expires));
-        swarm.entries.insert(addr, Entry { peer_id, complete, counted, expires });
+        swarm.entries.insert(addr, Entry { peer_id, complete, partial_seed, counted, expires });
         if is_new {
             self.tell(News { info_hash, addr, came: Some(complete) });
         }
@@ -442,9 +456,13 @@ impl Swarm {
         let incomplete = self.entries.len() as u64 - complete;
         let seeding = u64::from(!self.away && self.left == 0);
         let missing = u64::from(!self.away && self.left > 0);
+        let partial = |entry: &&Entry| entry.partial_seed && !entry.complete;
+        let partial_seeds = self.entries.values().filter(partial).count() as u64;
+        let rests = u64::from(self.partial_seed).min(missing);
         Counts {
             complete: complete + seeding,
             incomplete: incomplete + missing,
+            partial_seeds: partial_seeds + rests,
             downloaded: self.downloaded,
         }
     }
@@ -866,11 +884,40 @@ mod tests {
     }
 
     #[test]
+    fn partial_seeds_are_no_downloaders() {
+        let mut t = tracker();
+        t.track(HASH, 100);
+        let downloaders = |t: &mut Tracker| {
+            let target = format!("/scrape?info_hash={}", "%01".repeat(20));
+            let (text, _) = ask(t, 0, "10.0.0.1:1", LOCAL, &target);
+            let (_, text) = text.split_once("11:downloadersi").unwrap();
+            let (downloaders, text) = text.split_once("e10:incompletei").unwrap();
+            (downloaders.to_owned(), text.split('e').next().unwrap().to_owned())
+        };
+        let mut say = |event, left| {
+            let query = AnnounceRequest { event, left, ..query(6000) };
+            let _ = announce(&mut t, 0, "10.0.0.1", &query);
+            downloaders(&mut t)
+        };
+        assert_eq!(say(Event::Started, 5), ("2".into(), "2".into()));
+        assert_eq!(say(Event::Paused, 5), ("1".into(), "2".into()));
+        assert_eq!(say(Event::None, 5), ("2".into(), "2".into()));
+        assert_eq!(say(Event::Paused, 0), ("1".into(), "1".into()), "it is a seeder after all");
+        t.partial_seed(HASH, true);
+        assert_eq!(downloaders(&mut t), ("0".into(), "1".into()));
+        t.partial_seed(HASH, false);
+        assert_eq!(downloaders(&mut t), ("1".into(), "1".into()));
+    }
+
+    #[test]
     fn scrapes_and_other_paths() {
         let mut t = tracker();
         let hash = "%01".repeat(20);
         let (text, _) = ask(&mut t, 0, "10.0.0.1:1", LOCAL, &format!("/scrape?info_hash={hash}"));
-        assert!(text.contains("d8:completei1e10:downloadedi0e10:incompletei0ee"), "{text}");
+        assert!(
+            text.contains("d8:completei1e10:downloadedi0e11:downloadersi0e10:incompletei0ee"),
+            "{text}"
+        );
         let unknown = format!("/scrape?info_hash={}", "a".repeat(20));
         assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, &unknown).0.starts_with("200 d5:filesde"));
         assert!(ask(&mut t, 0, "10.0.0.1:1", LOCAL, "/scrape").0.contains("failure reason"));

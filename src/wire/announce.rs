@@ -304,11 +304,13 @@ pub struct Counts {
     pub complete: u64,
     /// Peers that do not.
     pub incomplete: u64,
+    /// Those of them that want nothing more (BEP 21). Not told over UDP.
+    pub partial_seeds: u64,
     /// Times that somebody said `completed`.
     pub downloaded: u64,
 }
 
-/// Writes the body of an answer to a scrape (BEP 48).
+/// Writes the body of an answer to a scrape (BEP 48, 21).
 #[must_use]
 pub fn build_scrape_answer(files: &[(InfoHash, Counts)], min_interval: Duration) -> Vec<u8> {
     let mut files = files.to_vec();
@@ -323,6 +325,8 @@ pub fn build_scrape_answer(files: &[(InfoHash, Counts)], min_interval: Duration)
                             e.emit_dict(|mut e| {
                                 e.emit_pair(b"complete", counts.complete)?;
                                 e.emit_pair(b"downloaded", counts.downloaded)?;
+                                let rest = counts.incomplete.saturating_sub(counts.partial_seeds);
+                                e.emit_pair(b"downloaders", rest)?;
                                 e.emit_pair(b"incomplete", counts.incomplete)
                             })
                         })
@@ -601,13 +605,15 @@ mod tests {
         assert_eq!(parse_scrape("info_hash=a"), Err(QueryError::InfoHashLength(1)));
         let many = format!("info_hash={HASH}&").repeat(SCRAPE_MAX + 1);
         assert_eq!(parse_scrape(&many), Err(QueryError::InfoHashes));
-        let counts = Counts { complete: 1, incomplete: 2, downloaded: 3 };
+        let counts = Counts { complete: 1, incomplete: 2, partial_seeds: 1, downloaded: 3 };
         let files = [(InfoHash([b'b'; 20]), counts), (InfoHash([b'a'; 20]), Counts::default())];
         let body = build_scrape_answer(&files, Duration::from_secs(30));
         assert_eq!(
             String::from_utf8(body).unwrap(),
-            "d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei0e10:downloadedi0e10:incompletei0ee\
-             20:bbbbbbbbbbbbbbbbbbbbd8:completei1e10:downloadedi3e10:incompletei2eee\
+            "d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei0e10:downloadedi0e11:downloadersi0e\
+             10:incompletei0ee\
+             20:bbbbbbbbbbbbbbbbbbbbd8:completei1e10:downloadedi3e11:downloadersi1e\
+             10:incompletei2eee\
              5:flagsd20:min_request_intervali30eee"
         );
     }

@@ -316,7 +316,7 @@ pub fn parse_response(bytes: &[u8], v6: bool) -> Result<Response, Malformed> {
             while let (Ok(complete), Ok(downloaded), Ok(incomplete)) = (r.u32(), r.u32(), r.u32()) {
                 let [complete, downloaded, incomplete] =
                     [complete, downloaded, incomplete].map(u64::from);
-                counts.push(Counts { complete, incomplete, downloaded });
+                counts.push(Counts { complete, incomplete, downloaded, partial_seeds: 0 });
             }
             Ok(Response::Scrape { transaction, counts })
         }
@@ -520,7 +520,7 @@ mod tests {
         assert_eq!(parse_request(&bytes), Ok(request.clone()));
         assert_eq!(build_request(&request), bytes);
         let answer = [0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
-        let counts = vec![Counts { complete: 1, downloaded: 2, incomplete: 3 }];
+        let counts = vec![Counts { complete: 1, downloaded: 2, incomplete: 3, partial_seeds: 0 }];
         let response = Response::Scrape { transaction: 2, counts };
         assert_eq!(parse_response(&answer, false), Ok(response.clone()));
         assert_eq!(build_response(&response), answer);

@@ -40,7 +40,7 @@ fn a_paused_torrent_is_offered_nowhere_until_it_is_resumed() {
     same(&answer, &expected(0, 2, two, &[one_listens]));
     let scraped =
         http(host.addr, two, &format!("/scrape?info_hash={}", escape(&torrent.info_hash)));
-    let counts = b"d8:completei0e10:downloadedi0e10:incompletei2ee";
+    let counts = b"d8:completei0e10:downloadedi0e11:downloadersi2e10:incompletei2ee";
     assert!(scraped.1.windows(counts.len()).any(|part| part == counts));
     assert_eq!(catalogue(), 0);
     let (status, _) = http(host.addr, address(), "/torrents/paused.bin.torrent");

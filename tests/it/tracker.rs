@@ -157,7 +157,7 @@ fn scrape_counts_without_listing() {
     let body = [
         b"d5:filesd20:",
         &torrent.info_hash[..],
-        b"d8:completei2e10:downloadedi1e10:incompletei1eee",
+        b"d8:completei2e10:downloadedi1e11:downloadersi1e10:incompletei1eee",
         b"5:flagsd20:min_request_intervali30eee",
     ]
     .concat();

@@ -140,6 +140,7 @@ impl Peer {
         let (info_hash, left, members) =
             (swarm.torrent.info_hash, swarm.left(), swarm.members.clone());
         self.tracker.track(info_hash, left);
+        self.tracker.partial_seed(info_hash, swarm.is_partial_seed());
         // The last run may have ended between a piece's last block and its hash.
         let received: Vec<_> =
             swarm.geometry().pieces().filter(|&p| swarm.picker.is_received(p)).collect();
@@ -319,6 +320,7 @@ impl Peer {
         if swarm.is_partial_seed() {
             log::info!("{name}: the chosen files are complete, all their {count} pieces verified");
             swarm.announcer.partial_seed(now);
+            self.tracker.partial_seed(info_hash, true);
         } else {
             log::info!("{name}: complete, all {count} pieces verified");
             swarm.dealer = Some(Dealer::new(swarm.geometry(), &mut self.rng));

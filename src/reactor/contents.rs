@@ -218,6 +218,8 @@ impl Content {
         });
         let have = trusted.map_or_else(|| Bitfield::new(pieces), |r| r.verified.clone());
         let nowhere = arrange::nowhere(&layout, &metainfo, &root);
+        // Of what is complete, the record stands as it is.
+        let dirty = trusted.is_none() || place != Place::Final || !have.is_full();
         let unchecked = to_check(&metainfo, &have, fresh, &nowhere).count();
         let unchecked = u32::try_from(unchecked).expect("no more than all pieces");
         let start = Start {
@@ -246,7 +248,7 @@ impl Content {
             found,
             lacking,
             saved_at: now,
-            dirty: true,
+            dirty,
             flushing: false,
             flush_failed: false,
             flush_told: Repeats::default(),

@@ -152,6 +152,10 @@ impl Reactor {
             self.finish(now, swarm);
         }
         self.peer.handle_check_done(now, swarm);
+        // A check is not to be made again, nor is who waits for its end to wait for the next save.
+        if self.contents.get(&swarm).is_some_and(|c| c.dirty && c.place == Place::Final) {
+            self.save(now, swarm);
+        }
     }
 
     pub(super) fn finish(&mut self, now: Instant, swarm: SwarmId) {

@@ -5,6 +5,7 @@ use crate::proto::swarm::Report;
 use crate::reactor::engine::Reactor;
 use crate::units::id::SwarmId;
 use serde_json::{json, Value};
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -17,13 +18,15 @@ pub struct Stream {
     on: bool,
     next: Instant,
     last: Vec<Report>,
+    /// Whose `started` is written.
+    begun: BTreeSet<SwarmId>,
 }
 
 impl Stream {
     /// A stream to stdout, if `on`.
     #[must_use]
     pub fn new(on: bool) -> Self {
-        Self { on, next: Instant::now(), last: Vec::new() }
+        Self { on, next: Instant::now(), last: Vec::new(), begun: BTreeSet::new() }
     }
 
     /// Whether it is time to look for changes.
@@ -40,11 +43,10 @@ impl Stream {
         self.next = Instant::now() + EVERY;
         let last = core::mem::take(&mut self.last);
         for report in reports.iter().filter(|report| !last.contains(report)) {
-            if !last.iter().any(|last| last.id == report.id) {
-                self.write(&started(report));
-            }
+            self.begin(report);
             self.write(&status(report));
         }
+        self.begun.retain(|id| reports.iter().any(|report| report.id == *id));
         self.last = reports.to_vec();
     }
 
@@ -71,11 +73,21 @@ impl Stream {
                 line["reason"] = json!(why.to_string());
                 Some(line)
             }
-            Event::StatusChanged(id, _) => of(id).map(|r| status(&r)),
+            Event::StatusChanged(id, _) => of(id).map(|r| {
+                self.begin(&r);
+                status(&r)
+            }),
             _ => None,
         };
         if let Some(line) = line {
             self.write(&line);
+        }
+    }
+
+    /// `started` comes before all else that is told of a torrent.
+    fn begin(&mut self, report: &Report) {
+        if self.begun.insert(report.id) {
+            self.write(&started(report));
         }
     }
 

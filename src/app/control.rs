@@ -9,7 +9,7 @@ use crate::units::limits::CONTROL_OUT_MAX;
 use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::Metainfo;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -63,9 +63,12 @@ pub fn ask(request: &Request, state: &Path) -> Result<Value, Failure> {
         .and_then(|()| {
             BufReader::new(&stream).take(2 * CONTROL_OUT_MAX as u64).read_line(&mut line)
         });
-    asked.map_err(|error| failed(&format_args!("does not answer: {error}")))?;
-    let reply: Value = serde_json::from_str(&line)
-        .map_err(|_| failed(&"has hung up: too many ask it, or it is stopping"))?;
+    let hung_up = || failed(&"has hung up: too many ask it, or it is stopping");
+    asked.map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => hung_up(),
+        _ => failed(&format_args!("does not answer: {error}")),
+    })?;
+    let reply: Value = serde_json::from_str(&line).map_err(|_| hung_up())?;
     match (reply.get("result"), reply.get("error").and_then(Value::as_str)) {
         (Some(result), _) => Ok(result.clone()),
         (None, Some(why)) => Err(Failure::Failed(why.to_owned())),

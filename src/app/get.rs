@@ -2,7 +2,7 @@
 //! name of the content, for which every known host is asked (E4).
 
 use super::cli::Network;
-use super::run::{start_log, Ending, Session};
+use super::run::{make_folder, start_log, Ending, Session};
 use super::Failure;
 use crate::reactor::engine::Reactor;
 use crate::reactor::folders::shown;
@@ -39,8 +39,7 @@ pub fn get(
         Wanted::Torrent(..) | Wanted::Name(_) => select,
     };
     let mut swarm = None;
-    std::fs::create_dir_all(output)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", shown(output))))?;
+    make_folder(output)?;
     let state = network.state.clone().unwrap_or_else(|| output.join(".reactor-peer"));
     let network = Network { exit_when_complete: true, ..network.clone() };
     let mut session = Session::open(&network, output, state, None, &mut |reactor| {

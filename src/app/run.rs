@@ -55,10 +55,22 @@ pub fn run(run: &Run) -> Result<u8, Failure> {
 /// Makes the folders where they are missing.
 pub(super) fn make_folders(run: &Run) -> Result<(), Failure> {
     for folder in [&run.torrents, &run.shareable] {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Failure::Failed(format!("{}: {error}", shown(folder))))?;
+        make_folder(folder)?;
     }
     Ok(())
+}
+
+/// Makes a folder if it is not there.
+pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        let folder = shown(folder);
+        Failure::Failed(match error.kind() {
+            std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+                format!("{folder} is no folder: name another, or move what is there")
+            }
+            _ => format!("{folder}: {error}"),
+        })
+    })
 }
 
 /// The log as the user wants it.
@@ -379,18 +391,23 @@ fn dht_hosts(network: &Network) -> Result<Vec<HostPort>, Failure> {
 
 /// The hosts of `--peer` and `--peers-file`. A bad one is an error: the user meant something.
 fn known_hosts(network: &Network) -> Result<Vec<HostPort>, Failure> {
-    let mut texts = network.peers.clone();
+    let parse = |text: &str, place: &str| {
+        HostPort::parse(text, PORT_DEFAULT)
+            .map_err(|error| Failure::Refused(format!("{place}{}: {error}", text.escape_debug())))
+    };
+    let mut hosts: Vec<HostPort> =
+        network.peers.iter().map(|text| parse(text, "peer ")).collect::<Result<_, _>>()?;
     if let Some(path) = &network.peers_file {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Failure::Refused(format!("{}: {error}", shown(path))))?;
-        let lines = text.lines().map(|line| line.split('#').next().unwrap_or("").trim());
-        texts.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+        // Some editors begin a text with a byte order mark.
+        let lines = text.trim_start_matches('\u{feff}').lines();
+        let lines = lines.map(|line| line.split('#').next().unwrap_or("").trim());
+        for (number, line) in (1..).zip(lines).filter(|(_, line)| !line.is_empty()) {
+            hosts.push(parse(line, &format!("{}, line {number}: ", shown(path)))?);
+        }
     }
-    let parse = |text: &String| {
-        HostPort::parse(text, PORT_DEFAULT)
-            .map_err(|error| Failure::Refused(format!("peer {}: {error}", text.escape_debug())))
-    };
-    texts.iter().map(parse).collect()
+    Ok(hosts)
 }
 
 fn seed() -> Result<u64, Failure> {

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 use tempfile::TempDir;
 
 fn text(bytes: &[u8]) -> &str {
@@ -155,6 +156,45 @@ fn an_address_of_another_host_is_4_with_the_mend() {
     let done = run(folder.path(), &["--bind", "198.51.100.7"]);
     assert_eq!(code(&done), 4, "{done:?}");
     assert!(refusal(&done).contains("198.51.100.7 is no address of this host"), "{done:?}");
+}
+
+#[test]
+fn what_is_complete_is_told_in_order_and_not_waited_for() {
+    let torrent = Torrent::single("here.bin", 70_000);
+    let host = Host::with_content(&torrent);
+    let began = Instant::now();
+    // The first run checks, the second finds its record.
+    for _ in 0..2 {
+        let more = ["--json", "--exit-when-complete"];
+        let done = host.command().args(host.arguments()).args(more).stdin(Stdio::null()).output();
+        let done = done.unwrap();
+        assert_eq!(code(&done), 0, "{done:?}");
+        let events: Vec<serde_json::Value> =
+            text(&done.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(
+            (&events[0]["event"], &events[1]["event"]),
+            (&"started".into(), &"status".into())
+        );
+        assert_eq!(events[1]["status"], "seeder");
+    }
+    // Saving by and by, every five seconds, is not waited for.
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_file_of_peers_may_come_from_any_editor() {
+    let host = Host::with_content(&Torrent::single("known.bin", 9));
+    let ended = |text: &str| {
+        fs::write(host.folder().join("peers"), text).unwrap();
+        let more = ["--peers-file", "peers", "--exit-when-complete"];
+        let done = host.command().args(host.arguments()).args(more).stdin(Stdio::null()).output();
+        done.unwrap()
+    };
+    let good = "\u{feff}# a class\r\n 127.0.0.1/5001 # ours\r\n\r\n[::1]:5001\nlocalhost:5001";
+    assert_eq!(code(&ended(good)), 0);
+    let done = ended("127.0.0.1\n\nnot a host\n");
+    assert_eq!(code(&done), 2);
+    assert!(refusal(&done).contains("peers, line 3: not a host: "), "{done:?}");
 }
 
 #[test]

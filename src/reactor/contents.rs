@@ -204,6 +204,7 @@ impl Content {
         let mut layout = layout_of(&metainfo, choice.as_ref());
         let wanted = choice.as_ref().map(|choice| choice.pieces(&metainfo));
         let pieces = metainfo.geometry.piece_count();
+        let given = known.is_some();
         let record = known.or_else(|| places.load(&metainfo));
         let Stand { place, root, fresh, before } =
             stand(&mut layout, &metainfo, record.as_ref(), places)?;
@@ -218,8 +219,8 @@ impl Content {
         });
         let have = trusted.map_or_else(|| Bitfield::new(pieces), |r| r.verified.clone());
         let nowhere = arrange::nowhere(&layout, &metainfo, &root);
-        // Of what is complete, the record stands as it is.
-        let dirty = trusted.is_none() || place != Place::Final || !have.is_full();
+        // Of what is complete, the record on the disk stands as it is.
+        let dirty = given || trusted.is_none() || place != Place::Final || !have.is_full();
         let unchecked = to_check(&metainfo, &have, fresh, &nowhere).count();
         let unchecked = u32::try_from(unchecked).expect("no more than all pieces");
         let start = Start {

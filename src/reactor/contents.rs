@@ -45,6 +45,9 @@ pub struct Content {
     pub layout: Layout,
     /// Where it stands.
     pub place: Place,
+    /// How its files were when they were found good, as far as only others can have changed them since: then
+    /// they must be checked again.
+    stamps: Option<Vec<FileStamp>>,
     /// Nothing was there when it was opened.
     fresh: bool,
     /// Bytes that were nowhere when it was opened, and are not wanted.
@@ -99,6 +102,8 @@ pub struct FlushJob {
     layout: Layout,
     record: Resume,
     path: PathBuf,
+    stamps: Option<Vec<FileStamp>>,
+    place: Place,
 }
 
 /// A flush that has ended.
@@ -109,6 +114,8 @@ pub struct Flushed {
     pub files: Vec<Unflushed>,
     /// Why the record was not written.
     pub error: Option<String>,
+    /// The stamps in the record, and where the files stood.
+    pub stamps: (Place, Vec<FileStamp>),
 }
 
 /// The work of the flush helper: data first, then the record that claims it.
@@ -116,11 +123,12 @@ pub struct Flushed {
 pub fn flush(mut job: FlushJob) -> Flushed {
     let mut save = || {
         job.files.iter().try_for_each(Unflushed::sync_data)?;
-        job.record.files = stamps(&job.root, &job.layout);
+        job.record.files = job.stamps.take().unwrap_or_else(|| stamps(&job.root, &job.layout));
         folders::save_atomically(&job.path, &job.record.to_bytes())
     };
     let error = save().err().map(|error| error.to_string());
-    Flushed { swarm: job.swarm, files: job.files, error }
+    let stamps = (job.place, job.record.files);
+    Flushed { swarm: job.swarm, files: job.files, error, stamps }
 }
 
 fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
@@ -243,6 +251,7 @@ impl Content {
             wanted,
             layout,
             place,
+            stamps: (place == Place::Final).then_some(before),
             fresh,
             nowhere,
             unchecked,
@@ -330,6 +339,7 @@ impl Content {
             log::warn!("{name}: {} of {total} pieces are good, fetching the rest", self.found);
         }
         self.place = Place::Part;
+        self.stamps = None;
         storage.open_write(swarm, &self.layout, &self.root(places))
     }
 
@@ -389,6 +399,15 @@ impl Content {
             layout: self.layout.clone(),
             path: places.record_path(&self.metainfo),
             record: self.record(progress, places),
+            stamps: self.stamps.clone(),
+            place: self.place,
+        }
+    }
+
+    /// A flush has written these stamps: of complete content they hold from now on.
+    pub fn stamped(&mut self, (place, stamps): &(Place, Vec<FileStamp>)) {
+        if *place == Place::Final && self.place == Place::Final {
+            self.stamps.get_or_insert_with(|| stamps.clone());
         }
     }
 
@@ -396,7 +415,8 @@ impl Content {
     /// being found out.
     #[must_use]
     pub fn known(&self, progress: Progress, places: &Places) -> Option<Resume> {
-        let files = stamps(&self.root(places), &self.layout);
+        let now = || stamps(&self.root(places), &self.layout);
+        let files = self.stamps.clone().unwrap_or_else(now);
         (self.unchecked == 0).then(|| Resume { files, ..self.record(progress, places) })
     }
 

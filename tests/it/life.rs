@@ -97,6 +97,22 @@ fn after_sigkill_it_goes_on_in_the_middle_of_a_piece() {
     assert!(asked.len() <= 64 - 20, "{} blocks were asked for", asked.len());
 }
 
+#[test]
+fn content_changed_by_others_while_it_runs_is_checked_at_the_next_start() {
+    let torrent = Torrent::single("edited.bin", 4 * PIECE);
+    let host = Host::with_content(&torrent);
+    host.seed().stop();
+    // This time it knows that all is good, and need not look.
+    let mut peer = host.seed();
+    let mut edited = torrent.content.clone();
+    edited[PIECE..2 * PIECE].fill(0);
+    fs::write(host.shareable().join("edited.bin"), edited).unwrap();
+    assert_eq!(peer.stop(), Some(0));
+    let mut peer = host.start(&[]);
+    peer.wait_for("3 of 4 pieces are good, fetching the rest");
+    assert_eq!(peer.stop(), Some(0));
+}
+
 /// Waits for what shows in a file only.
 fn wait_until(there: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;

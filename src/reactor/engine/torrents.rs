@@ -213,7 +213,10 @@ impl Reactor {
         let Some(content) = self.contents.get_mut(&flushed.swarm) else { return };
         content.flushing = false;
         content.flush_failed = flushed.error.is_some();
-        let Some(error) = &flushed.error else { return content.flush_told.clear() };
+        let Some(error) = &flushed.error else {
+            content.stamped(&flushed.stamps);
+            return content.flush_told.clear();
+        };
         content.dirty = true;
         self.storage.take_back(flushed.swarm, &flushed.files);
         if let Some(line) = content.flush_told.say(now, error) {

@@ -78,12 +78,14 @@ fn the_download_waits_and_goes_on() {
     try_again(&mut bench);
     assert_eq!(status(&mut bench), Status::Peer);
     assert_eq!(count(&bench, seeder, INTERESTED), 2);
-    let again = bench.asked(seeder).split_off(8);
-    assert_eq!(again.len(), 6, "all that is missing is asked for again");
-    for block in again {
+    // All that is missing is asked for again, as fast as it comes.
+    let mut answered = 8;
+    while let Some(&block) = bench.asked(seeder).get(answered) {
+        answered += 1;
         let bytes = bench.block(block);
         bench.receive(seeder, &bytes);
     }
+    assert_eq!(answered, 8 + 6);
     bench.hash();
     assert!(bench.finished);
     assert_eq!(bench.store.bytes, bench.truth);
@@ -136,6 +138,9 @@ proptest! {
             }
             bench.store.room = rooms.next();
             for (n, conn) in conns.into_iter().enumerate() {
+                if !bench.is_open(conn) {
+                    continue; // A seeder, and the last piece came from the other one.
+                }
                 let asked = bench.asked(conn);
                 let blocks: Vec<u8> =
                     asked[answered[n]..].iter().flat_map(|&b| bench.block(b)).collect();

@@ -5,13 +5,16 @@ We fetch them from libtorrent's seed, which is our tracker's only announcer; kil
 Nothing else may come: the bytes on the wire are counted, and the neighbours have the bytes of the
 pieces at the border only. Then the seed is gone, and a libtorrent leecher and an aria2 that were told
 to take the same files get them from us, a partial seed (BEP 21). To its tracker it says `paused`.
+At last forty `get` with other choices each time, most of them killed: what has its name is complete.
 """
 
 import http.server
 import pathlib
+import random
 import shutil
 import subprocess
 import threading
+import time
 
 import lab
 from magnet import LibtorrentLink
@@ -113,7 +116,8 @@ def we_fetch(options, ours, theirs, client):
         raise lab.Failure(f"{received} bytes were received")
     check = subprocess.run([options.binary, "check", torrent, "--shareable", ours.shareable],
                            capture_output=True, text=True)
-    print(f"  check: exit code {check.returncode}, {"; ".join(check.stdout.splitlines())}")
+    said = "; ".join(check.stdout.splitlines())
+    print(f"  check: exit code {check.returncode}, {said}")
     if check.returncode != 1 or "2 of 5 files are complete" not in check.stdout:
         raise lab.Failure("check says something else")
     seed.kill()
@@ -170,6 +174,51 @@ def announces(options, lab_, root, ours):
         raise lab.Failure("a partial seed says paused, and is missing something")
 
 
+def other_choices(options, lab_, root):
+    """Choices that grow and shrink from one run to the next, killed at any moment."""
+    chance = random.Random(options.seed)
+    folder = lab_.folder / "choices"
+    seed = folder / "seed"
+    for name in ("torrents", "shareable"):
+        (seed / name).mkdir(parents=True)
+    shutil.copytree(root, seed / "shareable" / "course")
+    for place in (seed / "torrents", folder):
+        (place / "course.torrent").write_bytes(lab.make_torrent(root, "", PIECE))
+    network = ["--no-lsd", "--no-dht", "--bind", "127.0.0.1", "--listen"]
+    seeding = lab.Process([options.binary, *network, options.port], lab_.folder / "choices-seed.log",
+                          cwd=seed)
+    lab_.processes.append(seeding)
+    seeding.wait_for(lab.BECAME_SEEDER, 20)
+    files, found, done = lab.files_of(root), folder / "downloads" / "course", 0
+    for round_ in range(40):
+        chosen = sorted(chance.sample(range(len(files)), chance.randrange(1, len(files) + 1)))
+        getting = subprocess.Popen(
+            [options.binary, "get", "course.torrent", "--output", "downloads", *network,
+             str(options.port + 20), "--peer", f"127.0.0.1:{options.port}", "--quiet",
+             "--select", ",".join(map(str, chosen))],
+            cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=open(lab_.folder / "choices-get.log", "a", encoding="utf-8"))
+        if chance.random() < 0.7:
+            time.sleep(chance.random() * 0.2)
+            getting.kill()
+            getting.wait()
+        elif getting.wait(60) != 0:
+            raise lab.Failure(f"round {round_}: get {chosen} ended with {getting.returncode}")
+        else:
+            done += 1
+            for index in chosen:
+                lab.expect_same(found / files[index].relative_to(root), files[index],
+                                f"round {round_}, {chosen}")
+        named = [path for path in lab.files_of(found) if path.suffix != ".part"]
+        for path in named if found.exists() else []:
+            if path.read_bytes() != (root / path.relative_to(found)).read_bytes():
+                raise lab.Failure(f"round {round_}: {path} has its name and is not complete")
+    if list((folder / "downloads").rglob("*.before")):
+        raise lab.Failure("something was set aside")
+    seeding.kill()
+    print(f"  40 times another choice, {done} of them to the end: what has its name is complete")
+
+
 def run(lab_, options):
     client = LibtorrentLink()
     if client.missing():
@@ -196,6 +245,7 @@ def run(lab_, options):
     if peer.stop() != 0:
         raise lab.Failure("our peer did not end with 0")
     announces(options, lab_, root, ours)
+    other_choices(options, lab_, root)
 
 
 if __name__ == "__main__":

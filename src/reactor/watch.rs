@@ -44,6 +44,8 @@ pub struct TorrentsFolder {
     first: bool,
     /// The folder itself could not be read at the last scan.
     lost: bool,
+    /// The folder that was watched has been moved or removed; another may have its name.
+    stray: bool,
 }
 
 /// What the last look at a file saw.
@@ -70,6 +72,7 @@ impl TorrentsFolder {
             unsettled: false,
             first: true,
             lost: false,
+            stray: false,
         }
     }
 
@@ -89,6 +92,8 @@ impl TorrentsFolder {
             match reader.next() {
                 Ok(event) => {
                     any = true;
+                    let gone = inotify::ReadFlags::DELETE_SELF | inotify::ReadFlags::MOVE_SELF;
+                    self.stray |= event.events().intersects(gone);
                     let complete = inotify::ReadFlags::CLOSE_WRITE | inotify::ReadFlags::MOVED_TO;
                     if let (true, Some(name)) =
                         (event.events().intersects(complete), event.file_name())
@@ -106,6 +111,12 @@ impl TorrentsFolder {
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
         self.unsettled
+    }
+
+    /// Whether nothing will tell of changes, though there is a watch: scan by timer.
+    #[must_use]
+    pub fn is_stray(&self) -> bool {
+        self.stray
     }
 
     /// Somebody has put this torrent here, and knows it: it will not be told as new.
@@ -126,6 +137,9 @@ impl TorrentsFolder {
         let mut changes = Vec::new();
         let closed = core::mem::take(&mut self.closed);
         self.unsettled = false;
+        if let Some(watch) = self.watch.as_ref().filter(|_| self.stray) {
+            self.stray = add_watch(watch, &self.folder).is_err();
+        }
         let paths = match self.list() {
             Ok(paths) => paths,
             Err(error) => {
@@ -224,14 +238,21 @@ fn read_torrent(path: &Path, about: &Metadata) -> io::Result<Vec<u8>> {
 
 fn watch(folder: &Path) -> io::Result<OwnedFd> {
     let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+    add_watch(&watch, folder)?;
+    Ok(watch)
+}
+
+fn add_watch(watch: &OwnedFd, folder: &Path) -> io::Result<()> {
     let flags = WatchFlags::CLOSE_WRITE
         | WatchFlags::CREATE
         | WatchFlags::DELETE
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
         | WatchFlags::MOVED_FROM
         | WatchFlags::MOVED_TO
         | WatchFlags::ONLYDIR;
-    inotify::add_watch(&watch, folder, flags)?;
-    Ok(watch)
+    inotify::add_watch(watch, folder, flags)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -324,6 +345,25 @@ mod tests {
         let a = put(&folder, "a.torrent", b"aa");
         assert!(torrents.drain());
         assert!(!torrents.drain());
+        assert_eq!(torrents.scan(), [Change::Added(a, b"aa".to_vec())]);
+    }
+
+    #[test]
+    fn a_folder_that_is_made_anew_is_watched_again() {
+        let above = TempDir::new().unwrap();
+        let path = above.path().join("torrents");
+        fs::create_dir(&path).unwrap();
+        let mut torrents = TorrentsFolder::open(&path);
+        fs::rename(&path, above.path().join("away")).unwrap();
+        assert!(torrents.drain() && torrents.is_stray());
+        assert!(matches!(&torrents.scan()[..], [Change::Unreadable(..)]));
+        assert!(torrents.is_stray(), "nothing tells when it is back");
+        fs::create_dir(&path).unwrap();
+        assert_eq!(torrents.scan(), []);
+        assert!(!torrents.is_stray());
+        let a = path.join("a.torrent");
+        fs::write(&a, b"aa").unwrap();
+        assert!(torrents.drain());
         assert_eq!(torrents.scan(), [Change::Added(a, b"aa".to_vec())]);
     }
 }

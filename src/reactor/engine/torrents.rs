@@ -231,7 +231,7 @@ impl Reactor {
         self.scan_at = match (folder.is_unsettled(), folder.watch_fd()) {
             (true, _) => Some(now + SETTLE_PAUSE),
             (false, None) => Some(now + SCAN_PAUSE),
-            (false, Some(_)) => None,
+            (false, Some(_)) => folder.is_stray().then(|| now + SCAN_PAUSE),
         };
         for change in changes {
             match change {

@@ -160,6 +160,11 @@ impl Storage {
             .collect()
     }
 
+    /// The open files of complete contents that others have changed.
+    pub(super) fn changed(&self) -> Vec<(SwarmId, u32)> {
+        self.open.changed()
+    }
+
     /// Whether something was written since files were last taken for a flush.
     pub fn has_unflushed(&self, swarm: SwarmId) -> bool {
         self.contents.get(&swarm).is_some_and(|content| !content.unflushed.is_empty())
@@ -322,7 +327,7 @@ impl Storage {
         let path = &content.files[index as usize].path;
         let file = self.open.open(|| folders::open_content(&content.root, path, how))?;
         let file = Arc::new(file);
-        self.open.insert(swarm, index, &file);
+        self.open.insert(swarm, index, &file, content.writable);
         Ok(file)
     }
 

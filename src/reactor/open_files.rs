@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 /// Descriptors held for content.
@@ -34,6 +35,8 @@ struct OpenFile {
     index: u32,
     file: Arc<File>,
     used: u64,
+    /// Length and time of change when it was opened, where only others may change it.
+    stamp: Option<(u64, i64, i64)>,
 }
 
 impl OpenFiles {
@@ -70,8 +73,8 @@ impl OpenFiles {
         file
     }
 
-    /// Keeps the file open until others have been used since.
-    pub(super) fn insert(&mut self, swarm: SwarmId, index: u32, file: &Arc<File>) {
+    /// Keeps the file open until others have been used since. `ours`: we write it.
+    pub(super) fn insert(&mut self, swarm: SwarmId, index: u32, file: &Arc<File>, ours: bool) {
         if self.open.len() >= OPEN_MAX {
             let oldest = self.open.iter().enumerate().min_by_key(|(_, open)| open.used);
             if let Some((oldest, _)) = oldest {
@@ -79,7 +82,14 @@ impl OpenFiles {
             }
         }
         self.clock += 1;
-        self.open.push(OpenFile { swarm, index, file: Arc::clone(file), used: self.clock });
+        let stamp = if ours { None } else { stamp(file) };
+        self.open.push(OpenFile { swarm, index, file: Arc::clone(file), used: self.clock, stamp });
+    }
+
+    /// The open files that others have changed since they were opened.
+    pub(super) fn changed(&self) -> Vec<(SwarmId, u32)> {
+        let changed = |open: &&OpenFile| open.stamp.is_some() && open.stamp != stamp(&open.file);
+        self.open.iter().filter(changed).map(|open| (open.swarm, open.index)).collect()
     }
 
     /// Closes all files of the swarm.
@@ -95,4 +105,8 @@ impl OpenFiles {
             self.spare.push(spare);
         }
     }
+}
+
+fn stamp(file: &File) -> Option<(u64, i64, i64)> {
+    file.metadata().ok().map(|about| (about.len(), about.mtime(), about.mtime_nsec()))
 }

@@ -113,6 +113,43 @@ fn content_changed_by_others_while_it_runs_is_checked_at_the_next_start() {
     assert_eq!(peer.stop(), Some(0));
 }
 
+#[test]
+fn content_changed_by_others_is_not_served() {
+    let torrent = Torrent::single("changed.bin", 4 * PIECE);
+    let host = Host::with_content(&torrent);
+    for cut in [false, true] {
+        torrent.write_content(&host.shareable());
+        let mut peer = host.seed();
+        let mut wire = Wire::join(host.addr, address(), &torrent, PLAIN);
+        wire.send(&message(wire::INTERESTED, &[]));
+        wire.next_of(wire::UNCHOKE);
+        wire.expect_block(&torrent, 0, 0, 16 << 10);
+        let path = host.shareable().join("changed.bin");
+        let mut edited = torrent.content.clone();
+        edited[PIECE..].fill(0);
+        edited.truncate(if cut { PIECE } else { 4 * PIECE });
+        fs::write(&path, edited).unwrap();
+        // Not at once, but soon.
+        let deadline = Instant::now() + LIMIT;
+        let ask = |wire: &mut Wire| wire.try_send(&wire::span(wire::REQUEST, 0, 0, 9));
+        ask(&mut wire);
+        while wire.try_next().is_some() {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(20));
+            ask(&mut wire);
+        }
+        peer.wait_for("was changed by another program");
+        peer.wait_for("1 of 4 pieces are good, fetching the rest");
+        let mut wire = Wire::join(host.addr, address(), &torrent, PLAIN);
+        wire.send(&message(wire::INTERESTED, &[]));
+        assert_eq!(wire.next_of(wire::BITFIELD), [0x80]);
+        wire.next_of(wire::UNCHOKE);
+        wire.expect_block(&torrent, 0, 0, 16 << 10);
+        assert_eq!(peer.stop(), Some(0));
+        fs::remove_file(host.shareable().join("changed.bin.part")).unwrap();
+    }
+}
+
 /// Waits for what shows in a file only.
 fn wait_until(there: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;

@@ -1,6 +1,7 @@
 //! The poll loop: waits for sockets, signals, folders and helpers; gives the core one input at a
 //! time and does what the core asks for.
 
+mod changes;
 mod chosen;
 mod datagrams;
 mod magnets;
@@ -113,6 +114,8 @@ pub struct Reactor {
     cold: VecDeque<(Instant, ConnId)>,
     /// Until then the disk is asked ahead for what is to be sent.
     cold_until: Instant,
+    /// When to see next whether complete content was changed by others.
+    look_at: Instant,
     /// When what had not come was last asked for again.
     asked_at: Instant,
     turns: Turns,
@@ -190,6 +193,7 @@ impl Reactor {
             ready: VecDeque::new(),
             cold: VecDeque::new(),
             cold_until: Instant::ORIGIN,
+            look_at: Instant::ORIGIN,
             asked_at: Instant::ORIGIN,
             turns: Turns::default(),
             contents: BTreeMap::new(),

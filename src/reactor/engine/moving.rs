@@ -80,6 +80,9 @@ impl Reactor {
     /// One write; says how many bytes it took.
     fn send(&mut self, id: ConnId) -> usize {
         let now = self.clock.now();
+        if self.looked_and_changed(now) {
+            return 0;
+        }
         self.send_plan.look_ahead = self.cold_until > now;
         let planned = self.peer.send_plan(id, &mut self.send_plan);
         if self.send_plan.look_ahead {
@@ -109,7 +112,11 @@ impl Reactor {
             Moved::Failed(error) => {
                 self.peer.handle_closed(now, id, Some(sockets::words(&error)));
             }
-            Moved::BadContent(swarm, error) => self.peer.handle_store_error(now, swarm, &error),
+            Moved::BadContent(swarm, error) => {
+                if self.begin_anew(now) != Some(swarm) {
+                    self.peer.handle_store_error(now, swarm, &error);
+                }
+            }
         }
         self.drain();
         moved

@@ -1,0 +1,50 @@
+//! Complete content that another program changes while it is served: that is seen before more of it
+//! goes out, and the torrent begins anew, with a check like that of content found at the start.
+
+use super::Reactor;
+use crate::proto::store::StoreError;
+use crate::reactor::contents::Place;
+use crate::reactor::folders::shown;
+use crate::units::id::SwarmId;
+use crate::units::time::{Duration, Instant};
+
+/// Between two looks while content is sent. Who sends nothing need not look.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Reactor {
+    /// Before something is sent, once in a while: whether a torrent had to begin anew.
+    pub(super) fn looked_and_changed(&mut self, now: Instant) -> bool {
+        if now < self.look_at {
+            return false;
+        }
+        self.look_at = now + LOOK_EVERY;
+        self.begin_anew(now).is_some()
+    }
+
+    /// Begins anew with a torrent whose open files are not as they were; says which.
+    pub(super) fn begin_anew(&mut self, now: Instant) -> Option<SwarmId> {
+        let complete = |swarm: &SwarmId| {
+            let content = self.contents.get(swarm);
+            content.is_some_and(|c| c.place == Place::Final && c.is_settled())
+        };
+        let mut changed = self.storage.changed().into_iter();
+        let (swarm, index) = changed.find(|(swarm, _)| complete(swarm))?;
+        let content = self.contents.get(&swarm)?;
+        let (name, source) = (content.metainfo.name.clone(), content.source.clone());
+        let path = self.storage.path(swarm, index);
+        log::warn!("{name}: {} was changed by another program; checking again", shown(&path));
+        let bytes = match std::fs::read(&source) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let why = StoreError::new(format!("{}: {error}", shown(&source)));
+                self.peer.handle_store_error(now, swarm, &why);
+                return Some(swarm);
+            }
+        };
+        self.remove_torrent(&source);
+        if let Err(why) = self.add_torrent(&source, &bytes) {
+            log::error!("{}: refused: {why}", shown(&source));
+        }
+        Some(swarm)
+    }
+}

@@ -416,10 +416,14 @@ impl Picker {
         partial
     }
 
-    /// The first piece in `order` that they have. Who has much has one of the first; of who has
-    /// little it is looked at all there is, which is less than all that we lack.
+    /// The first piece in `order` that they have. Of who has more than half of what we lack that is
+    /// in the first half; of who has less, unless one of the first is theirs, all they have is
+    /// looked at.
     fn rarest(&self, theirs: &Bitfield) -> Option<PieceIndex> {
-        let looks = LOOKS_MIN + self.order.len() / LOOKS_SHARE;
+        let listed = self.order.len();
+        let news = theirs.count().saturating_sub(self.have.count()) as usize;
+        let has_most = news > listed / 2;
+        let looks = if has_most { listed } else { LOOKS_MIN + listed / LOOKS_SHARE };
         let first = self.order.iter().take(looks).position(|&piece| theirs.get(piece));
         let at = first.or_else(|| {
             let places = theirs.without(&self.have).map(|piece| self.place[piece as usize]);

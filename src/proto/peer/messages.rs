@@ -179,7 +179,16 @@ impl Peer {
     fn take_over(&mut self, id: ConnId, block: Block) {
         let swarm = self.connection(id).and_then(|c| c.swarm());
         let Some(swarm) = swarm.and_then(|id| self.swarms.get(&id)) else { return };
-        for member in swarm.members.clone().into_iter().filter(|&member| member != id) {
+        let others = swarm.members.iter().copied().filter(|&member| member != id);
+        if swarm.picker.times_asked(block) <= 1 {
+            // It is asked of this one alone, as most blocks are: nobody else can be at it.
+            let other = |member: ConnId| self.connections.get(member.slot as usize)?.peering();
+            let writes =
+                |member| other(member).is_some_and(|p| p.incoming.filling() == Some(block));
+            debug_assert!(!others.into_iter().any(writes), "{block:?} has two writers");
+            return;
+        }
+        for member in others.collect::<Vec<_>>() {
             self.with_peering(member, |peering, swarm, _, _| {
                 if peering.incoming.forget(block) {
                     swarm.picker.give_back(block);

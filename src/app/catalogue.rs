@@ -1,7 +1,7 @@
 //! What this peer shares, over HTTP on the wire port (E4): a page for people, the catalogue for
 //! programs, the .torrent files. Read-only, and nothing that is not for everybody: private
 //! torrents (BEP 27) are left out, since their announces may hold a secret of the user, and so are
-//! paused ones, since nobody would get them.
+//! paused and failed ones, since nobody would get them.
 
 use super::page;
 use crate::proto::output::Asked;
@@ -52,7 +52,7 @@ pub fn answer(reactor: &mut Reactor, asked: &Asked) -> Vec<u8> {
 
 /// Whether others may hear of that torrent.
 fn is_offered(reactor: &Reactor, id: SwarmId, content: &Content) -> bool {
-    !content.metainfo.private && !reactor.is_paused(id)
+    !content.metainfo.private && reactor.takes_part(id)
 }
 
 /// All torrents that are for everybody, with what people are told of each.

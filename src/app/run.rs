@@ -322,7 +322,7 @@ impl Session {
 
     /// The torrent for the example: the first that is good, of those whose content is here if any is.
     fn sample(&self) -> Option<&Path> {
-        let offered = self.reactor.contents().filter(|(id, _)| !self.reactor.is_paused(*id));
+        let offered = self.reactor.contents().filter(|(id, _)| self.reactor.takes_part(*id));
         let key =
             |(_, content): &(_, &Content)| (content.place != Place::Final, content.source.clone());
         offered.min_by_key(key).map(|(_, content)| content.source.as_path())

@@ -162,6 +162,12 @@ impl Swarm {
         &self.torrent.name
     }
 
+    /// Whether others may hear of us here: neither paused nor failed.
+    #[must_use]
+    pub fn takes_part(&self) -> bool {
+        !self.paused && self.stage != Stage::Failed
+    }
+
     /// Its geometry.
     #[must_use]
     pub const fn geometry(&self) -> &Geometry {

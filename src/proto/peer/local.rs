@@ -34,7 +34,7 @@ impl Peer {
     }
 
     pub(super) fn lsd_join(&mut self, now: Instant, id: SwarmId) {
-        let swarm = self.swarms.get(&id).filter(|s| !s.torrent.private && !s.paused);
+        let swarm = self.swarms.get(&id).filter(|s| !s.torrent.private && s.takes_part());
         if let (Some(lsd), Some(swarm)) = (&mut self.lsd, swarm) {
             lsd.join(now, swarm.torrent.info_hash);
         }

@@ -151,12 +151,8 @@ impl Peer {
         log::error!("{}: refused: {why}", swarm.torrent.name);
         swarm.stage = Stage::Failed;
         swarm.fetch = None;
-        self.dht_leave(id);
-        let Some(swarm) = self.swarms.get_mut(&id) else { return };
         self.events.push_back(Event::Failed(id, why.to_owned()));
-        for member in swarm.members.clone() {
-            self.close(now, member, Closed::Stopping);
-        }
+        self.withdraw(now, id, &Closed::Stopping);
         self.refresh_status(now, id);
     }
 

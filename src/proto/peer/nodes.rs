@@ -201,7 +201,6 @@ impl Peer {
 
 impl Swarm {
     fn uses_dht(&self) -> bool {
-        let started = !matches!(self.stage, Stage::Checking | Stage::Failed);
-        started && !self.paused && !self.torrent.private
+        self.stage != Stage::Checking && self.takes_part() && !self.torrent.private
     }
 }

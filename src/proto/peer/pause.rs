@@ -1,4 +1,5 @@
-//! Pause and resume: a swarm that the user has stopped for a while (G3).
+//! Pause and resume: a swarm that the user has stopped for a while (G3); and how we take no more part
+//! in one that has failed.
 
 use super::Peer;
 use crate::proto::closed::Closed;
@@ -15,30 +16,7 @@ impl Peer {
         if core::mem::replace(&mut swarm.paused, true) {
             return false;
         }
-        if swarm.stage != Stage::Checking {
-            swarm.announcer.stop(now);
-        }
-        let (members, info_hash) = (swarm.members.clone(), swarm.torrent.info_hash);
-        self.tracker.set_away(info_hash, true);
-        self.lsd_leave(id);
-        self.dht_leave(id);
-        for member in members {
-            self.close(now, member, Closed::Paused);
-        }
-        // Those that have not come as far as the wire protocol; an announce may end.
-        let early = |c: &crate::proto::connection::Connection| {
-            use crate::proto::connection::{Phase, Purpose};
-            match &c.phase {
-                Ok(Phase::Dialing { purpose: Purpose::Peer(swarm), .. })
-                | Ok(Phase::Handshaking { swarm, .. }) => *swarm == id,
-                _ => false,
-            }
-        };
-        let early: Vec<ConnId> =
-            self.connections.iter().filter(|(_, c)| early(c)).map(|(_, c)| c.id).collect();
-        for conn in early {
-            self.close(now, conn, Closed::Paused);
-        }
+        self.withdraw(now, id, &Closed::Paused);
         self.refresh_status(now, id);
         self.dial_due(now);
         true
@@ -54,12 +32,42 @@ impl Peer {
             swarm.announcer.resume(now);
         }
         swarm.contacts.hurry(now);
-        let info_hash = swarm.torrent.info_hash;
-        self.tracker.set_away(info_hash, false);
+        let (info_hash, failed) = (swarm.torrent.info_hash, swarm.stage == Stage::Failed);
+        self.tracker.set_away(info_hash, failed);
         self.lsd_join(now, id);
         self.dht_join(now, id);
         self.refresh_status(now, id);
         self.dial_due(now);
         true
+    }
+
+    /// Takes no part any more: tells the tracker `stopped`, is listed nowhere, and hangs up on
+    /// everybody. For the others our own tracker goes on.
+    pub(super) fn withdraw(&mut self, now: Instant, id: SwarmId, why: &Closed) {
+        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        if swarm.stage != Stage::Checking {
+            swarm.announcer.stop(now);
+        }
+        let (members, info_hash) = (swarm.members.clone(), swarm.torrent.info_hash);
+        self.tracker.set_away(info_hash, true);
+        self.lsd_leave(id);
+        self.dht_leave(id);
+        for member in members {
+            self.close(now, member, why.clone());
+        }
+        // Those that have not come as far as the wire protocol; an announce may end.
+        let early = |c: &crate::proto::connection::Connection| {
+            use crate::proto::connection::{Phase, Purpose};
+            match &c.phase {
+                Ok(Phase::Dialing { purpose: Purpose::Peer(swarm), .. })
+                | Ok(Phase::Handshaking { swarm, .. }) => *swarm == id,
+                _ => false,
+            }
+        };
+        let early: Vec<ConnId> =
+            self.connections.iter().filter(|(_, c)| early(c)).map(|(_, c)| c.id).collect();
+        for conn in early {
+            self.close(now, conn, why.clone());
+        }
     }
 }

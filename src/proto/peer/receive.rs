@@ -66,12 +66,10 @@ impl Peer {
         }
         log::error!("{}: {error}; this torrent stops", swarm.torrent.name);
         swarm.stage = Stage::Failed;
-        let members = swarm.members.clone();
         self.events.push_back(Event::Failed(swarm_id, error.to_string()));
-        for member in members {
-            self.close(now, member, Closed::Stopping);
-        }
+        self.withdraw(now, swarm_id, &Closed::Stopping);
         self.refresh_status(now, swarm_id);
+        self.dial_due(now);
     }
 
     /// Bytes before the wire protocol: sniffing, handshakes, HTTP.
@@ -143,7 +141,7 @@ impl Peer {
         let Some(swarm) = self.by_hash.get(&info_hash).copied() else {
             return self.offered(id, info_hash, bytes, deadline);
         };
-        if self.swarms.get(&swarm).is_none_or(|s| s.stage == Stage::Failed || s.paused) {
+        if self.swarms.get(&swarm).is_none_or(|s| !s.takes_part()) {
             return Err(Closed::UnknownInfoHash);
         }
         let handshake = Handshake::ours(info_hash, self.config.peer_id);

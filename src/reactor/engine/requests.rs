@@ -5,6 +5,7 @@ use super::Reactor;
 use crate::proto::output::FetchId;
 use crate::proto::peer::listing::PeerReport;
 use crate::proto::swarm::Report;
+use crate::proto::swarm::Swarm;
 use crate::reactor::contents::{Content, Places};
 use crate::reactor::control::{ClientId, Control};
 use crate::reactor::stdin::Stdin;
@@ -72,11 +73,10 @@ impl Reactor {
         changed
     }
 
-    /// Whether the user has paused that torrent.
+    /// Whether others may hear of that torrent from us: neither paused nor failed.
     #[must_use]
-    pub fn is_paused(&self, swarm: SwarmId) -> bool {
-        let content = self.contents.get(&swarm);
-        content.is_some_and(|content| self.paused.contains(&content.metainfo.info_hash))
+    pub fn takes_part(&self, swarm: SwarmId) -> bool {
+        self.peer.swarm(swarm).is_some_and(Swarm::takes_part)
     }
 
     /// The torrent is to go: nothing of its pause or its choice is to be remembered.

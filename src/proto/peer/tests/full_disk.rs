@@ -98,11 +98,14 @@ fn an_error_that_stays_ends_the_torrent() {
     let bytes = bench.block(asked[0]);
     bench.receive(seeder, &bytes);
     bench.wait(10);
+    let info_hash = bench.peer.swarms[&bench.swarm].torrent.info_hash;
+    assert_eq!(bench.peer.tracker.counts(&info_hash), (0, 1, 0), "we, who lack some");
     let error = StoreError::new("read-only file system");
     bench.peer.handle_tried(bench.now, bench.swarm, Err(error));
     bench.drain();
     assert_eq!(status(&mut bench), Status::Failed);
     assert!(!bench.is_open(seeder));
+    assert_eq!(bench.peer.tracker.counts(&info_hash), (0, 0, 0), "nobody is sent to us any more");
     bench.wait(20);
     assert!(bench.tries.is_some(), "the try before the error");
 }

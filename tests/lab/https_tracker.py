@@ -53,7 +53,7 @@ def run(lab_, options):
     first.wait_for("-> seeder", 10)
     server.wait_for("asked started", 10)
     doubting = peer(other, "stranger")
-    _, match = doubting.wait_for(r"announce failed: .*((?i:tls.*certificate).*)", 10)
+    _, match = doubting.wait_for(r"announce failed: .*((?i:its certificate).*)", 10)
     print(f"  who does not trust the authority says: {match[1]}")
     second = peer(trusting, "course")
     lab.wait_until(lambda: trusting.complete("it.bin"), 30, "complete over HTTPS")

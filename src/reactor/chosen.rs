@@ -1,11 +1,10 @@
 //! Which files of a torrent the user has chosen, where those are not all: a file in the state
 //! folder, one info-hash and its list a line, so that a choice survives a restart.
 
-use super::folders::{save_atomically, shown};
+use super::folders::save_wishes;
 use crate::units::id::InfoHash;
 use crate::wire::choice::Choice;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The choices.
@@ -43,13 +42,10 @@ impl Chosen {
         if before == choice {
             return;
         }
-        let mut text = String::new();
-        for (hash, choice) in &self.choices {
-            let _ = writeln!(text, "{hash} {choice}");
-        }
-        if let Err(error) = save_atomically(&self.path, text.as_bytes()) {
-            log::warn!("{}: {error}; it will not be known after a restart", shown(&self.path));
-        }
+        save_wishes(
+            &self.path,
+            self.choices.iter().map(|(hash, choice)| format!("{hash} {choice}")),
+        );
     }
 }
 

@@ -186,6 +186,14 @@ pub(super) fn stamp(root: &Path, path: &Path) -> Option<Stamp> {
     Some((about.len(), mtime_ns(&about), about.ino()))
 }
 
+/// Saves a list of what the user wishes, an entry a line. A list that cannot be saved is told of.
+pub(super) fn save_wishes(path: &Path, lines: impl Iterator<Item = String>) {
+    let text: String = lines.map(|line| line + "\n").collect();
+    if let Err(error) = save_atomically(path, text.as_bytes()) {
+        log::warn!("{}: {error}; it will not be known after a restart", shown(path));
+    }
+}
+
 /// Replaces the file by one with these bytes, so that a reader, or a start after a crash, finds
 /// either the old or the new bytes whole.
 ///

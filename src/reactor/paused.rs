@@ -1,10 +1,9 @@
 //! Which torrents the user has paused: a file in the state folder, one info-hash a line, so that
 //! a pause survives a restart.
 
-use super::folders::{save_atomically, shown};
+use super::folders::save_wishes;
 use crate::units::id::InfoHash;
 use std::collections::BTreeSet;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The paused torrents.
@@ -38,13 +37,7 @@ impl Paused {
         if !changed {
             return;
         }
-        let mut text = String::new();
-        for hash in &self.hashes {
-            let _ = writeln!(text, "{hash}");
-        }
-        if let Err(error) = save_atomically(&self.path, text.as_bytes()) {
-            log::warn!("{}: {error}; it will not be known after a restart", shown(&self.path));
-        }
+        save_wishes(&self.path, self.hashes.iter().map(ToString::to_string));
     }
 }
 

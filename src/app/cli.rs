@@ -17,9 +17,10 @@ mod files;
 mod values;
 
 use super::desk::request::Request;
+use crate::proto::peer::goal::Goal;
 use crate::wire::choice::Choice;
 use crate::wire::metainfo::text::escape;
-use values::{address, client_ports, count, file_list, log_level, port, span};
+use values::{address, client_ports, count, file_list, log_level, port, rate, ratio, span};
 
 /// Client sockets on a lab's network: the course's ports 5001 to 5006.
 const MAX_CONNS: u16 = 6;
@@ -157,6 +158,12 @@ pub struct Network {
     pub seed_dials: bool,
     /// Remote ends served at once, at least 1.
     pub upload_slots: Option<usize>,
+    /// Bytes of blocks a second that go out, if limited.
+    pub max_up: Option<u64>,
+    /// Bytes of blocks a second that are asked for, if limited.
+    pub max_down: Option<u64>,
+    /// When a torrent has been given enough.
+    pub goal: Goal,
     /// Tell peers of each other.
     pub pex: bool,
     /// Take torrents that other peers offer.
@@ -332,6 +339,12 @@ macro_rules! with_network {
             /// 1 MiB/s, 78 at 10 MiB/s)
             #[argh(option, from_str_fn(count), arg_name = "N")]
             upload_slots: Option<u16>,
+            /// bytes a second sent at most, all torrents together: 500K, 2.5M; 0 is no limit (default 0)
+            #[argh(option, default = "None", from_str_fn(rate), arg_name = "RATE")]
+            max_up: Option<u64>,
+            /// bytes a second received at most, all torrents together (default 0)
+            #[argh(option, default = "None", from_str_fn(rate), arg_name = "RATE")]
+            max_down: Option<u64>,
             /// do not look for other peers on the local network by multicast
             #[argh(switch)]
             no_lsd: bool,
@@ -395,6 +408,9 @@ macro_rules! with_network {
                     public: self.public,
                     seed_dials: self.seed_dials,
                     upload_slots: self.upload_slots.map(Into::into),
+                    max_up: self.max_up,
+                    max_down: self.max_down,
+                    goal: Goal::default(),
                     pex: !self.no_pex,
                     accept_torrents: false,
                     exit_when_complete,
@@ -434,7 +450,13 @@ with_network! {
         /// folder of the content (default shareable)
         #[argh(option, default = "PathBuf::from(\"shareable\")", arg_name = "DIR")]
         shareable: PathBuf,
-        /// end as soon as every torrent is complete
+        /// pause a torrent when so many times its length was uploaded: 2, or 1.5 (default: never)
+        #[argh(option, from_str_fn(ratio), arg_name = "R")]
+        seed_ratio: Option<u32>,
+        /// pause a torrent when it was complete for so long: 90s, 5m, 1h (default: never)
+        #[argh(option, from_str_fn(span), arg_name = "TIME")]
+        seed_time: Option<Duration>,
+        /// end as soon as every torrent is complete, and was given what --seed-ratio or --seed-time says
         #[argh(switch)]
         exit_when_complete: bool,
         /// take torrents that other peers push to us (share --to)
@@ -503,6 +525,12 @@ with_network! {
         /// folder of the content (default shareable)
         #[argh(option, default = "PathBuf::from(\"shareable\")", arg_name = "DIR")]
         shareable: PathBuf,
+        /// pause a torrent when so many times its length was uploaded: 2, or 1.5 (default: never)
+        #[argh(option, from_str_fn(ratio), arg_name = "R")]
+        seed_ratio: Option<u32>,
+        /// pause a torrent when it was complete for so long: 90s, 5m, 1h (default: never)
+        #[argh(option, from_str_fn(span), arg_name = "TIME")]
+        seed_time: Option<Duration>,
         /// push it to this host, which must run with --accept-torrents or have the torrent; may be
         /// given several times (default port 5000)
         #[argh(option, arg_name = "ADDR")]
@@ -519,6 +547,7 @@ impl Args {
             None => Command::Run(Run {
                 network: Network {
                     accept_torrents: self.accept_torrents,
+                    goal: Goal { per_mille: self.seed_ratio, time: self.seed_time },
                     ..self.network(self.exit_when_complete)?
                 },
                 torrents: self.torrents,
@@ -530,7 +559,8 @@ impl Args {
                 Command::Get { torrent, output, network, wait, select }
             }
             Some(Sub::Share(mut share)) => {
-                let network = share.network(false)?;
+                let goal = Goal { per_mille: share.seed_ratio, time: share.seed_time };
+                let network = Network { goal, ..share.network(false)? };
                 let ShareArgs { torrents, shareable, to, path, .. } = share;
                 Command::Share { path, to, run: Run { network, torrents, shareable } }
             }

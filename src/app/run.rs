@@ -132,6 +132,9 @@ impl Session {
             max_inbound: network.max_inbound,
             seed_dials: network.seed_dials,
             upload_slots: network.upload_slots,
+            max_up: network.max_up,
+            max_down: network.max_down,
+            goal: network.goal,
             pex: network.pex,
             own_addresses: sockets::own_addresses(network.bind),
             accept_torrents: network.accept_torrents,
@@ -185,7 +188,8 @@ impl Session {
         self.open_console();
         let done_when_complete = self.network.exit_when_complete;
         self.serve(&mut |reactor| {
-            (done_when_complete && reactor.is_at_rest()).then_some(Ending::Done)
+            let done = reactor.is_at_rest() && reactor.peer().has_given_enough();
+            (done_when_complete && done).then_some(Ending::Done)
         })
     }
 

@@ -94,6 +94,8 @@ pub struct Outgoing {
     granted: usize,
     /// It stands in the queue for its turn, which comes without being asked for again.
     waits: bool,
+    /// It has its turn, and goes on when the rate that the user has set allows it.
+    paced: bool,
 }
 
 impl Outgoing {
@@ -167,10 +169,22 @@ impl Outgoing {
         self.waits = true;
     }
 
+    /// Whether blocks that have their turn wait for the rate, from now on.
+    pub fn set_paced(&mut self, paced: bool) {
+        self.paced = paced;
+    }
+
+    /// Whether a block that may be sent waits behind the one that is half sent, if one is.
+    #[must_use]
+    pub fn has_granted(&self) -> bool {
+        self.granted > 0 && !self.backlog.is_empty()
+    }
+
     /// Whether a write would send something, or at least ask for a turn.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let blocks = self.current.is_some() || !(self.waits || self.backlog.is_empty());
+        let held = self.waits || self.paced || self.backlog.is_empty();
+        let blocks = self.current.is_some() || !held;
         blocks || !self.outbox.is_empty()
     }
 
@@ -183,8 +197,9 @@ impl Outgoing {
         self.granted = run.count();
     }
 
-    /// Says what to send next. The geometry is that of the swarm; `None` before the handshake.
-    pub fn plan(&self, of: Option<(SwarmId, &Geometry)>, plan: &mut SendPlan) {
+    /// Says what to send next, with `most` blocks that are not begun. The geometry is that of the
+    /// swarm; `None` before the handshake.
+    pub fn plan(&self, of: Option<(SwarmId, &Geometry)>, most: usize, plan: &mut SendPlan) {
         plan.clear();
         plan.swarm = of.map(|(swarm, _)| swarm);
         if let (Some((block, sent)), Some((_, geometry))) = (self.current, of) {
@@ -193,7 +208,8 @@ impl Outgoing {
         let unsent = &self.outbox[self.outbox_sent..];
         plan.push_bytes(&unsent[..unsent.len().min(BYTES_A_CALL)]);
         let Some((_, geometry)) = of else { return };
-        let blocks = if unsent.len() > BYTES_A_CALL { 0 } else { self.granted.min(BLOCKS_A_CALL) };
+        let most = self.granted.min(BLOCKS_A_CALL).min(most);
+        let blocks = if unsent.len() > BYTES_A_CALL { 0 } else { most };
         for &block in self.backlog.iter().take(blocks) {
             plan.push_block(block, geometry, 0);
         }
@@ -266,17 +282,17 @@ mod tests {
         asked.for_each(|n| assert!(outgoing.owe(block(n))));
         let mut plan = SendPlan { look_ahead: true, ..SendPlan::default() };
         let of = Some((SwarmId(1), &geometry));
-        outgoing.plan(of, &mut plan);
+        outgoing.plan(of, usize::MAX, &mut plan);
         assert!(plan.segments.is_empty(), "it has no turn yet");
         let bytes = |n: u64| n * 16_384;
         let runs = [(0, bytes(24)), (bytes(40), bytes(2)), (bytes(7), bytes(1))];
         assert_eq!(plan.ahead, runs.map(|(at, len)| (at, len as usize)));
         outgoing.grant();
-        outgoing.plan(of, &mut plan);
+        outgoing.plan(of, usize::MAX, &mut plan);
         assert_eq!(plan.segments.len(), 16);
         assert_eq!(plan.ahead[0], (bytes(8), bytes(16) as usize));
         plan.look_ahead = false;
-        outgoing.plan(of, &mut plan);
+        outgoing.plan(of, usize::MAX, &mut plan);
         assert_eq!(plan.ahead, []);
     }
 }

@@ -84,6 +84,12 @@ pub struct Swarm {
     pub(super) stage: Stage,
     /// The user has stopped it for a while.
     pub(super) paused: bool,
+    /// Since when everything wanted is there, in this run.
+    pub(super) complete_since: Option<Instant>,
+    /// It was given enough: nobody is served any more, and at this time it is paused.
+    pub(super) given: Option<Instant>,
+    /// It was paused for that; once in a run.
+    pub(super) goal_met: bool,
     /// The disk takes nothing for now.
     pub(super) stalled: Option<Stall>,
     /// What the disk said that was told.
@@ -211,6 +217,11 @@ impl Swarm {
             }
             _ => whole,
         }
+    }
+
+    /// It was given enough, and is about to be paused for that.
+    pub(super) fn ends(&self) -> bool {
+        self.given.is_some() && !self.goal_met
     }
 
     /// BEP 21: nothing is wanted any more, and not all is there.

@@ -38,14 +38,25 @@ impl Turns {
         }
         let before_it = !self.first.is_empty() || !(first || self.waiting.is_empty());
         if self.is_full(now) || before_it {
-            let queue = if first { &mut self.first } else { &mut self.waiting };
-            if !queue.contains(&conn) {
-                queue.push_back(conn);
-            }
+            self.wait(conn, first);
             return false;
         }
         self.taken.push(Turn { conn, until: now + TURN_STANDS });
         true
+    }
+
+    /// Stands in the queue, even if there is room.
+    pub fn wait(&mut self, conn: ConnId, first: bool) {
+        let queue = if first { &mut self.first } else { &mut self.waiting };
+        if !queue.contains(&conn) {
+            queue.push_back(conn);
+        }
+    }
+
+    /// Whether nobody waits for a turn.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.first.is_empty()
     }
 
     /// Some of its blocks went out.
@@ -81,7 +92,7 @@ impl Turns {
     /// When the next that waits gets a turn even if none is over.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.waiting.is_empty() && self.first.is_empty() {
+        if self.is_idle() {
             return None;
         }
         let mut ends: Vec<Instant> = self.taken.iter().map(|turn| turn.until).collect();

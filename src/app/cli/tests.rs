@@ -59,6 +59,33 @@ fn every_way_to_write_an_option() {
 }
 
 #[test]
+fn rates_and_goals() {
+    let network = run("--max-up 500K --max-down=2.5m --seed-ratio 1.25 --seed-time 5m").network;
+    assert_eq!((network.max_up, network.max_down), (Some(512_000), Some(2_621_440)));
+    let time = Some(std::time::Duration::from_secs(300));
+    assert_eq!(network.goal, Goal { per_mille: Some(1250), time });
+    let none = run("--max-up 0 --max-down 0.0K").network;
+    assert_eq!((none.max_up, none.max_down, none.goal), (None, None, Goal::default()));
+    assert_eq!(run("--max-up 1").network.max_up, Some(1));
+    for line in [
+        "--max-up=-1",
+        "--max-up fast",
+        "--max-up 1.2345M",
+        "--max-down 9999999999999",
+        "--max-up .5K",
+        "--max-up 0.001",
+        "--max-up K",
+        "--seed-ratio=-1",
+        "--seed-ratio 1e3",
+        "--seed-ratio 5000000",
+        "--seed-time 5d",
+        "--max-down ",
+    ] {
+        refused(line);
+    }
+}
+
+#[test]
 fn the_dht_and_the_open_internet() {
     let lan = run("--dht-bootstrap a:6881 --dht-bootstrap=b").network;
     assert!(lan.dht && !lan.public && !lan.client_ports_any);
@@ -138,7 +165,7 @@ fn numbers_are_checked_in_words() {
 
 #[test]
 fn what_is_not_there_is_refused() {
-    for unknown in ["--max-up=5", "--rpc x", "-z", "-z5", "--seed-ratio 1"] {
+    for unknown in ["--max-speed=5", "--rpc x", "-z", "-z5", "--sequential 1"] {
         let text = refused(unknown);
         assert!(text.contains("no such option") || text.contains("Unrecognized"), "{text}");
     }
@@ -160,7 +187,7 @@ fn help_and_version_from_anywhere() {
     for line in ["--help", "-h", "--listen 5 -h"] {
         let Command::Help(text) = ok(line) else { panic!("{line}") };
         assert!(text.contains("--max-conns") && text.contains("set-announce"), "{text}");
-        assert!(!text.contains("max-up"), "{text}");
+        assert!(!text.contains("rpc"), "{text}");
     }
     let Command::Help(text) = ok("create -h") else { panic!("create") };
     assert!(text.contains("--piece-length") && text.contains("Thumbs.db"), "{text}");

@@ -68,6 +68,41 @@ pub(super) fn log_level(text: &str) -> Result<LevelFilter, String> {
     level.ok_or_else(|| "it must be off, error, warn, info or debug".into())
 }
 
+/// Bytes a second; `None` where there is no limit.
+pub(super) fn rate(text: &str) -> Result<Option<u64>, String> {
+    let words =
+        "a rate is a number of bytes a second, with K, M or G behind it for powers of 1024; \
+                 0 is no limit";
+    let (digits, unit) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 1 << 30),
+        _ => (text, 1),
+    };
+    let bytes = thousandths(digits).ok_or(words)? * unit / 1000;
+    match (bytes, digits.bytes().all(|digit| matches!(digit, b'0' | b'.'))) {
+        (0, true) => Ok(None),
+        (0, false) => Err(words.into()),
+        _ => Ok(Some(bytes)),
+    }
+}
+
+/// A ratio in thousandths.
+pub(super) fn ratio(text: &str) -> Result<u32, String> {
+    let ratio = thousandths(text).and_then(|number| u32::try_from(number).ok());
+    ratio.ok_or_else(|| "a ratio is a number such as 2 or 1.5, with three decimals at most".into())
+}
+
+/// A decimal number with at most three decimals, below a million million.
+fn thousandths(text: &str) -> Option<u64> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) || whole.len() > 12 || part.len() > 3 {
+        return None;
+    }
+    format!("{whole}{part:0<3}").parse().ok()
+}
+
 pub(super) fn piece_length(text: &str) -> Result<u32, String> {
     let words = format!("a piece has 1 to {PIECE_BYTES_MAX} bytes");
     let lower = text.to_ascii_lowercase();

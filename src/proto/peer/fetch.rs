@@ -242,17 +242,12 @@ mod tests {
         fn new(accept_torrents: bool) -> Self {
             let peer = |host: usize| {
                 let config = Config {
-                    secret: [0; 16],
                     peer_id: PeerId([b'a' + host as u8; 20]),
-                    listen_port: 5000,
                     max_conns: 1,
-                    any_client_port: false,
                     max_inbound: 10,
-                    seed_dials: false,
-                    upload_slots: None,
-                    pex: true,
                     own_addresses: vec![addr(host).ip()],
                     accept_torrents,
+                    ..Config::default()
                 };
                 Peer::new(config, 1, NOW)
             };

@@ -120,6 +120,8 @@ impl Peer {
     /// The same; an idle peer is also asked for up to `again` blocks that others owe us.
     pub(super) fn request_up_to(&mut self, now: Instant, id: ConnId, again: usize) {
         let mut wanted = Vec::new();
+        let most = self.pace.blocks_down(now);
+        let mut short = false;
         let asked = self.with_peering(id, |peering, swarm, outgoing, remote| {
             let open = !peering.peer_choking && peering.am_interested && !peering.refuses;
             if !open || swarm.stage != Stage::Downloading || swarm.stalled.is_some() {
@@ -136,12 +138,14 @@ impl Peer {
             let filling = peering.incoming.filling();
             let has_asked = |b: Block| requests.contains(&b) || filling == Some(b);
             let suspect = |piece| swarm.blame.is_suspect(piece);
-            let count = depth.saturating_sub(owed);
+            let count = depth.saturating_sub(owed).min(most);
+            let again = again.min(most);
             let from = From { conn: id, pieces, suggested: &peering.suggested };
             swarm.picker.pick(&from, &suspect, count, &mut wanted);
             if owed == 0 && wanted.is_empty() && swarm.picker.is_end_game() {
                 swarm.picker.pick_again(pieces, &has_asked, again, &mut wanted);
             }
+            short = count == most && wanted.len() >= count;
             if owed == 0 && !wanted.is_empty() {
                 peering.last_block = now;
             }
@@ -153,7 +157,11 @@ impl Peer {
             }
             !wanted.is_empty()
         });
+        if short {
+            self.pace.asks_later(id);
+        }
         if asked == Some(true) {
+            self.pace.asked_for(&wanted);
             self.arm(now, id);
             self.want_send(id);
         }

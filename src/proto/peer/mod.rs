@@ -13,6 +13,7 @@ mod dial;
 mod exchange;
 mod extensions;
 mod fetch;
+pub mod goal;
 mod leaving;
 pub mod listing;
 mod local;
@@ -20,6 +21,7 @@ mod messages;
 pub mod metadata;
 mod names;
 mod nodes;
+mod pace;
 mod pause;
 mod push;
 mod receive;
@@ -52,6 +54,9 @@ use core::net::{IpAddr, SocketAddr};
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 
+use goal::Goal;
+use pace::Pace;
+
 /// How often the peer looks at everything that is late.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -74,6 +79,12 @@ pub struct Config {
     pub seed_dials: bool,
     /// Peers served at once in one swarm; `None`: as many as the line is fast enough for.
     pub upload_slots: Option<usize>,
+    /// Bytes of blocks a second that all peers together are sent, if the user says.
+    pub max_up: Option<u64>,
+    /// Bytes of blocks a second that all peers together are asked for, if the user says.
+    pub max_down: Option<u64>,
+    /// When we have given enough of a torrent.
+    pub goal: Goal,
     /// Tell peers of each other (BEP 11, and our `rp_peers`).
     pub pex: bool,
     /// Addresses that are our own.
@@ -94,6 +105,9 @@ impl Default for Config {
             max_inbound: 100,
             seed_dials: false,
             upload_slots: None,
+            max_up: None,
+            max_down: None,
+            goal: Goal::default(),
             pex: true,
             own_addresses: Vec::new(),
             accept_torrents: false,
@@ -150,6 +164,8 @@ pub struct Peer {
     /// When connected peers are next told the whole list.
     list_again: Instant,
     turns: Turns,
+    /// The rates that the user has set.
+    pace: Pace,
     /// When something was last told to us; [`Peer::send_plan`] brings no time of its own.
     clock: Instant,
     stopping: bool,
@@ -176,6 +192,7 @@ impl Peer {
     pub fn new(config: Config, seed: u64, now: Instant) -> Self {
         let tracker = Tracker::new(config.peer_id, config.listen_port, config.secret);
         let ports = Ports::new(config.listen_port, config.max_conns, config.any_client_port);
+        let pace = Pace::new(config.max_up, config.max_down, now);
         Self {
             config,
             rng: Rng::new(seed),
@@ -202,6 +219,7 @@ impl Peer {
             listed_again: now + LISTED_AGAIN,
             list_again: now + exchange::LIST_AGAIN,
             turns: Turns::default(),
+            pace,
             clock: now,
             stopping: false,
             placed: Vec::new(),
@@ -229,7 +247,7 @@ impl Peer {
         let fetch = self.fetch_timeout();
         let news = self.swarms.values().filter_map(|swarm| swarm.bulletin.due()).min();
         let (lsd, tracker) = (self.lsd_timeout(), self.tracker.poll_timeout());
-        let (turn, stall) = (self.turns.poll_timeout(), self.stall_timeout());
+        let (turn, stall) = (self.turn_timeout(), self.stall_timeout());
         [
             self.leaving_timeout(),
             tick,
@@ -241,6 +259,7 @@ impl Peer {
             self.dht_timeout(),
             tracker,
             turn,
+            self.pace.asks_at(),
             stall,
         ]
         .into_iter()
@@ -277,16 +296,24 @@ impl Peer {
         conn.send_told = false;
         let peering = conn.peering();
         let swarm = peering.and_then(|p| self.swarms.get(&p.swarm));
+        let most = self.pace.blocks_up(self.clock);
         if let Some(block) = conn.outgoing.needs_turn() {
             let first = peering.is_some_and(|p| p.hand.holds(block.piece));
-            if self.turns.take(id, first, self.clock) {
+            if most == 0 {
+                self.turns.wait(id, first);
+                conn.outgoing.wait();
+            } else if self.turns.take(id, first, self.clock) {
                 conn.outgoing.grant();
             } else {
                 conn.outgoing.wait();
             }
         }
+        if most == 0 && conn.outgoing.has_granted() {
+            self.pace.hold(id);
+            conn.outgoing.set_paced(true);
+        }
         let of = swarm.map(|s| (s.id, s.geometry()));
-        conn.outgoing.plan(of, plan);
+        conn.outgoing.plan(of, most, plan);
         !plan.segments.is_empty()
     }
 
@@ -304,6 +331,7 @@ impl Peer {
         let payload = conn.outgoing.sent(count, |block| {
             log::debug!("-> {remote} {}", super::outgoing::span_of(block));
         }) as u64;
+        self.pace.sent(payload);
         let turn_is_over = conn.outgoing.turn_is_over();
         let mut more_slots = None;
         if let Ok(Phase::Peering(peering)) = &mut conn.phase {
@@ -336,9 +364,19 @@ impl Peer {
         }
     }
 
-    /// Lets those send whose turn it is now.
+    /// Lets those send whose turn it is now, as far as the rate allows it.
     fn next_turn(&mut self, now: Instant) {
         self.clock = now;
+        if self.pace.blocks_up(now) == 0 {
+            return;
+        }
+        for id in self.pace.take_held() {
+            if let Some(conn) = self.connection(id) {
+                conn.outgoing.set_paced(false);
+                self.turns.gets_on(id, now);
+                self.want_send(id);
+            }
+        }
         while let Some(id) = self.turns.next(now) {
             match self.connection(id) {
                 Some(conn) if conn.outgoing.needs_turn().is_some() => {

@@ -87,6 +87,9 @@ impl Peer {
             wasted: 0,
             up: Rate::default(),
             down: Rate::default(),
+            complete_since: None,
+            given: None,
+            goal_met: false,
             status: Status::Checking,
             searching_since: None,
             turn_over_at: now,
@@ -127,6 +130,7 @@ impl Peer {
         }
         let complete = swarm.picker.is_done();
         swarm.stage = if complete { Stage::Complete } else { Stage::Downloading };
+        swarm.complete_since = complete.then_some(now);
         swarm.searching_since = Some(now);
         if swarm.is_partial_seed() {
             swarm.announcer.partial_seed(now);
@@ -163,6 +167,7 @@ impl Peer {
         self.dht_join(now, id);
         self.refresh_status(now, id);
         self.dial_due(now);
+        self.look_at_goal(now);
     }
 
     /// The hash of a downloaded piece is known.
@@ -315,6 +320,7 @@ impl Peer {
             return;
         }
         swarm.stage = Stage::Complete;
+        swarm.complete_since = Some(now);
         let (info_hash, members) = (swarm.torrent.info_hash, swarm.members.clone());
         let (name, (_, count)) = (&swarm.torrent.name, swarm.picker.counts());
         if swarm.is_partial_seed() {
@@ -336,6 +342,7 @@ impl Peer {
         }
         self.refresh_status(now, id);
         self.dial_due(now);
+        self.look_at_goal(now);
     }
 
     /// BEP 21, in a second extension handshake as BEP 10 allows.

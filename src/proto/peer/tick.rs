@@ -29,6 +29,7 @@ impl Peer {
         self.tracker.handle_timeout(now);
         self.spread_news(now);
         self.next_turn(now);
+        self.ask_on(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.tick(now);
@@ -54,6 +55,7 @@ impl Peer {
         self.exchange_tick(now);
         self.metadata_tick(now);
         self.turn_over(now);
+        self.end_what_is_given(now);
         if now >= self.next_round {
             self.next_round = now + CHOKE_ROUND;
             let choosing = self.swarms.values().filter(|swarm| chooses(swarm));
@@ -85,6 +87,7 @@ impl Peer {
                 tells.then_some(self.list_again),
                 met.then_some(self.listed_again),
                 chooses(swarm).then_some(self.next_round),
+                self.goal_timeout(swarm),
             ]
         };
         self.swarms.values().flat_map(of_swarm).flatten().min()
@@ -204,7 +207,7 @@ impl Peer {
         let (members, held) = (swarm.wanting.clone(), swarm.optimistic);
         let candidates = self.candidates(now, &members, seeding);
         let slots = self.slots(id);
-        if candidates.len() <= slots {
+        if candidates.len() <= slots || slots == 0 {
             return self.fill_slots(now, id);
         }
         let mut chosen = choker::rank(&candidates, seeding, now);
@@ -245,8 +248,8 @@ impl Peer {
 
     /// Peers served at once in this swarm.
     fn slots(&self, id: SwarmId) -> usize {
-        let by_rate = || self.swarms.get(&id).map_or(0, |swarm| swarm.slots.slots());
-        self.config.upload_slots.unwrap_or_else(by_rate).max(1)
+        let Some(swarm) = self.swarms.get(&id).filter(|swarm| !swarm.ends()) else { return 0 };
+        self.config.upload_slots.unwrap_or_else(|| swarm.slots.slots()).max(1)
     }
 
     pub(super) fn choke(&mut self, _now: Instant, id: ConnId) {

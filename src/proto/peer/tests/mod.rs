@@ -7,6 +7,7 @@ mod full_disk;
 mod late_blocks;
 mod names;
 mod nodes;
+mod pace;
 mod ports;
 mod room;
 mod silence;
@@ -277,6 +278,14 @@ impl Bench {
             |body: &[u8], at: usize| u32::from_be_bytes(body[at..at + 4].try_into().unwrap());
         of.map(|(_, b)| self.geometry.block(number(&b, 0), number(&b, 4), number(&b, 8)).unwrap())
             .collect()
+    }
+
+    /// The blocks sent on a connection: piece and first byte.
+    pub(super) fn named_blocks(&self, id: ConnId) -> Vec<(u32, u32)> {
+        let number =
+            |body: &[u8], at: usize| u32::from_be_bytes(body[at..at + 4].try_into().unwrap());
+        let blocks = self.messages(id).into_iter().filter(|(found, _)| *found == 7);
+        blocks.map(|(_, body)| (number(&body, 0), number(&body, 4))).collect()
     }
 
     /// The blocks asked for on a connection, in order, whatever became of them.

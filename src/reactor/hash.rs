@@ -46,7 +46,9 @@ pub struct Done {
 }
 
 /// A verification waits at most so long for others to be hashed with.
-const COMPANY_WITHIN: Duration = Duration::from_millis(50);
+const COMPANY_WITHIN: Duration = Duration::from_millis(100);
+/// Bytes a second that must come in for that: to hash fewer, each piece alone, takes 1 % of a core.
+const COMPANY_RATE: u128 = 16 * 1024 * 1024;
 
 /// Bytes of each piece hashed at once where the disk does not come: then the loop waits for it.
 const READ_LATE_BYTES: usize = 16 * 1024;
@@ -63,6 +65,8 @@ pub struct HashQueue {
     verify_came: Option<Instant>,
     /// Between two that came, on average.
     verify_gap: Duration,
+    /// Since when verifications have been waiting, without one that was done.
+    verify_since: Instant,
     /// Whether to stand still until the disk has brought what is to be hashed.
     waits_for_disk: bool,
 }
@@ -107,7 +111,9 @@ impl HashQueue {
     fn with_engine(engine: Engine) -> Self {
         let (verify, check) = (Lane::default(), Lane::default());
         let (verify_came, verify_gap) = (None, COMPANY_WITHIN);
-        Self { engine, verify, check, verify_came, verify_gap, waits_for_disk: true }
+        let verify_since = Instant::ORIGIN;
+        let waits_for_disk = true;
+        Self { engine, verify, check, verify_came, verify_gap, verify_since, waits_for_disk }
     }
 
     /// Adds a piece.
@@ -118,6 +124,9 @@ impl HashQueue {
                 if let Some(before) = self.verify_came.replace(now) {
                     let gap = (now - before).min(COMPANY_WITHIN);
                     self.verify_gap = (self.verify_gap * 3 + gap) / 4;
+                }
+                if self.verify.is_empty() {
+                    self.verify_since = now;
                 }
                 self.verify.waiting.push_back(job);
             }
@@ -159,6 +168,9 @@ impl HashQueue {
             };
             let wait = self.waits_for_disk;
             lane.step(self.engine, storage, now, wait, &mut left, &mut done);
+            if done.last().is_some_and(|done| done.job.kind == Kind::Verify) {
+                self.verify_since = now;
+            }
         }
         if self.check.is_empty() {
             storage.end_check();
@@ -168,15 +180,19 @@ impl HashQueue {
 
     /// When to go on with the verifications, if there are any.
     fn verify_at(&self) -> Option<Instant> {
-        if self.verify.is_empty() {
-            return None;
-        }
+        let first = self.verify.begun.first().or(self.verify.waiting.front())?;
+        let again_at = self.verify.again_at;
+        // One more saves most of it, further ones some more.
+        let (count, width) = (self.verify.len(), self.engine.width());
+        let worth = self.engine.worth().min(width);
+        let enough = if count < worth { worth } else { width };
+        let missing = u32::try_from(enough.saturating_sub(count)).unwrap_or(0);
         // The next ones may be as late again as they are on average.
-        let missing = self.engine.width().saturating_sub(self.verify.len());
-        let pause = self.verify_gap * u32::try_from(2 * missing).unwrap_or(u32::MAX);
-        let alone = !self.verify.begun.is_empty() || pause > COMPANY_WITHIN;
-        let came = self.verify_came.filter(|_| !alone);
-        Some(came.map_or(Instant::ORIGIN, |came| came + pause).max(self.verify.again_at))
+        let pause = self.verify_gap * (2 * missing);
+        let rate = u128::from(first.len) * 1_000_000 / self.verify_gap.as_micros().max(1);
+        let came = self.verify_came.filter(|_| rate >= COMPANY_RATE && pause <= COMPANY_WITHIN);
+        let until = came.map(|came| (came + pause).min(self.verify_since + COMPANY_WITHIN));
+        Some(until.map_or(again_at, |until| until.max(again_at)))
     }
 
     /// Drops the pieces of a swarm that is gone.
@@ -507,18 +523,45 @@ mod tests {
         // Nobody can say whether another one will come: at once.
         queue.push(at(0), piece(0));
         assert_eq!(queue.run(at(0), &mut storage, 1 << 20).len(), 1);
-        queue.verify_gap = Duration::from_millis(1);
+        queue.verify_gap = Duration::from_micros(500);
         queue.verify_came = Some(at(100_000));
-        queue.push(at(101_000), piece(7));
+        queue.push(at(100_500), piece(7));
+        assert!(queue.run(at(100_500), &mut storage, 1 << 20).is_empty());
+        assert_eq!(queue.poll_timeout(), Some(at(101_500)));
+        // Two are worth it; two more may come.
+        queue.push(at(101_000), piece(8));
         assert!(queue.run(at(101_000), &mut storage, 1 << 20).is_empty());
-        assert_eq!(queue.poll_timeout(), Some(at(107_000)));
-        queue.push(at(102_000), piece(8));
-        assert!(queue.run(at(102_000), &mut storage, 1 << 20).is_empty());
-        assert_eq!(queue.poll_timeout(), Some(at(106_000)));
-        assert_eq!(queue.run(at(106_000), &mut storage, 1 << 20).len(), 2);
+        assert_eq!(queue.poll_timeout(), Some(at(103_000)));
+        assert_eq!(queue.run(at(103_000), &mut storage, 1 << 20).len(), 2);
         for index in 8..12 {
-            queue.push(at(107_000), piece(index));
+            queue.push(at(103_500), piece(index));
         }
-        assert_eq!(queue.run(at(107_000), &mut storage, 1 << 20).len(), 4);
+        assert_eq!(queue.run(at(103_500), &mut storage, 1 << 20).len(), 4);
+        // One that is half hashed waits for company, too.
+        queue.verify_gap = Duration::from_micros(400);
+        queue.push(at(104_000), piece(3));
+        assert!(queue.run(at(105_000), &mut storage, 8192).is_empty());
+        queue.push(at(105_000), piece(4));
+        assert!(queue.poll_timeout() > Some(at(105_000)));
+        assert_eq!(queue.run(at(110_000), &mut storage, 1 << 20).len(), 2);
+    }
+
+    #[test]
+    fn nobody_waits_for_company_for_long_or_on_a_slow_line() {
+        let content = [7; 16_384 * 12];
+        let (_folder, layout, mut storage) = stored(&[("", 16_384 * 12)], &content);
+        let piece = |index| job(&layout, index, &content[..16_384], Kind::Verify);
+        let at = |micros: u64| Instant::from_micros(1_000_000 + micros);
+        let mut queue = HashQueue::with_engine(Engine::Sse2);
+        queue.verify_gap = Duration::from_micros(900);
+        queue.verify_came = Some(at(0));
+        queue.push(at(0), piece(0));
+        assert!(queue.run(at(0), &mut storage, 1 << 20).is_empty());
+        // Each that comes puts it off, but only so far.
+        queue.verify_came = Some(at(99_500));
+        assert_eq!(queue.poll_timeout(), Some(at(100_000)));
+        queue.verify_gap = Duration::from_millis(1);
+        assert_eq!(queue.poll_timeout(), Some(Instant::ORIGIN), "16 KiB a millisecond");
+        assert_eq!(queue.run(at(99_500), &mut storage, 1 << 20).len(), 1);
     }
 }

@@ -52,9 +52,11 @@ impl Signals {
 
     /// A signal that has come since the last call.
     pub fn poll(&mut self) -> Option<Signal> {
+        let came = |flag: &Arc<AtomicBool>| flag.swap(false, Ordering::Relaxed);
+        let (_, signal) = self.flags.iter().zip(ALL).find(|(flag, _)| came(flag))?.1;
+        // The flag is raised before the byte is written: one that is left behind goes with the next.
         let mut buffer = [0; 64];
         while matches!(self.reader.read(&mut buffer), Ok(1..)) {}
-        let came = |flag: &Arc<AtomicBool>| flag.swap(false, Ordering::Relaxed);
-        ALL.iter().zip(&self.flags).find(|(_, flag)| came(flag)).map(|((_, signal), _)| *signal)
+        Some(signal)
     }
 }

@@ -91,7 +91,8 @@ impl Engine {
     }
 
     /// Fewer streams than this are faster one by one.
-    const fn worth(self) -> usize {
+    #[must_use]
+    pub const fn worth(self) -> usize {
         match self {
             Self::ShaNi | Self::Sse2 => 2,
             Self::Avx2 => 3,

@@ -45,7 +45,9 @@ pub fn get(
     let mut session = Session::open(&network, output, state, None, &mut |reactor| {
         reactor.choose_for_all(choice.clone());
         let added = match &wanted {
-            Wanted::Torrent(source, bytes) => reactor.add_torrent(source, bytes),
+            Wanted::Torrent(source, bytes) => {
+                reactor.add_torrent(source, bytes).map_err(String::from)
+            }
             Wanted::Magnet(magnet) => reactor.add_magnet(magnet.clone()),
             Wanted::Name(_) => return Ok(()),
         };

@@ -267,10 +267,14 @@ impl Session {
 
     fn exit_code(&mut self, ending: Option<Ending>, complete: bool) -> Result<u8, Failure> {
         let until_complete = self.network.exit_when_complete;
+        let refused = self.reactor.first_refused();
         match (ending, self.failed.take()) {
             (Some(Ending::Failed(failure)), _) => Err(failure),
             (_, Some(why)) if until_complete && !complete => Err(Failure::Failed(why)),
             _ if until_complete && !complete => Ok(STOPPED_BEFORE_COMPLETE),
+            (Some(Ending::Done), _) if until_complete && refused.is_some() => {
+                Err(Failure::Failed(refused.unwrap_or_default()))
+            }
             _ => Ok(DONE),
         }
     }

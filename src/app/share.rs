@@ -47,14 +47,17 @@ pub fn share(path: &Path, to: &[String], run: &Run, out: &mut dyn Write) -> Resu
     let ips = sockets::own_addresses(run.network.bind);
     let ip = ips.first().copied().unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
     let here = SocketAddr::new(ip, run.network.listen);
-    link(&content, &run.shareable)?;
+    let link = link(&content, &run.shareable)?;
     let torrent = run.torrents.join(format!("{name}.torrent"));
     let state = run.state();
     if torrent.symlink_metadata().is_ok() {
         expect_same(&torrent, &content)?;
         writeln!(out, "{} is a torrent already: {}", text::path(path), text::path(&torrent))?;
     } else {
-        make(&content, &torrent, here, run, out)?;
+        make(&content, &torrent, here, run, out).inspect_err(|_| {
+            // Nothing names it now.
+            link.map(fs::remove_file);
+        })?;
     }
     let metainfo =
         Metainfo::parse(&read_torrent(&torrent)?).map_err(|error| refused(&torrent, &error))?;
@@ -113,19 +116,19 @@ fn await_running_peer(state: &Path, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Makes the content visible in the shareable folder.
-fn link(content: &Path, shareable: &Path) -> Result<(), Failure> {
+/// Makes the content visible in the shareable folder; says where, if it was not.
+fn link(content: &Path, shareable: &Path) -> Result<Option<PathBuf>, Failure> {
     let failed = |error| Failure::Failed(format!("{}: {error}", shown(shareable)));
     let folder = fs::canonicalize(shareable).map_err(failed)?;
     if content.parent() == Some(folder.as_path()) {
-        return Ok(());
+        return Ok(None);
     }
     let Some(name) = content.file_name() else {
         return Err(refused(content, &"it has no name"));
     };
     let place = folder.join(name);
     match fs::canonicalize(&place) {
-        Ok(there) if there == content => return Ok(()),
+        Ok(there) if there == content => return Ok(None),
         Err(_) if place.symlink_metadata().is_err() => {}
         _ => {
             let what = "something else of that name is there; remove or rename one of the two";
@@ -134,7 +137,7 @@ fn link(content: &Path, shareable: &Path) -> Result<(), Failure> {
     }
     std::os::unix::fs::symlink(content, &place).map_err(failed)?;
     log::info!("linked, not copied: {} -> {}", shown(&shareable.join(name)), shown(content));
-    Ok(())
+    Ok(Some(place))
 }
 
 /// Hashes the content and writes its torrent; notes that it is complete, so that it is not hashed

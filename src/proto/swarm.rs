@@ -117,6 +117,8 @@ pub struct Swarm {
     pub(super) searching_since: Option<Instant>,
     /// No dialed peer gives way to an untried address before this.
     pub(super) turn_over_at: Instant,
+    /// No dialed peer gives way to an announce before this.
+    pub(super) room_again_at: Instant,
     /// Failures of announces that were told.
     pub(super) announce_told: Repeats,
     pub(super) banned: Vec<Source>,

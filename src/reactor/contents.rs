@@ -4,7 +4,7 @@
 use super::arrange;
 use super::folders::{self, Layout, Located};
 use super::hash::{HashQueue, Job, Kind};
-use super::mmap::{Storage, Unflushed};
+use super::mmap::{failed, Storage, Unflushed};
 use crate::proto::peer::swarms::Progress;
 use crate::proto::repeats::Repeats;
 use crate::proto::store::StoreError;
@@ -225,6 +225,10 @@ impl Content {
             Place::Part => same_files(&record.files, &before),
             Place::Doubtful => false,
         });
+        if trusted.is_none() && !fresh {
+            let readable = folders::expect_readable(&root, &layout);
+            readable.map_err(|(path, error)| failed("read", &path, &error))?;
+        }
         let have = trusted.map_or_else(|| Bitfield::new(pieces), |r| r.verified.clone());
         let nowhere = arrange::nowhere(&layout, &metainfo, &root);
         // Of what is complete, the record on the disk stands as it is.

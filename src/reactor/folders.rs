@@ -7,7 +7,7 @@
 pub use super::watch::{Change, TorrentsFolder};
 use crate::units::geometry::Geometry;
 use crate::wire::digest;
-use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, CWD};
+use rustix::fs::{Access, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, CWD};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
@@ -184,6 +184,23 @@ pub fn stamps(root: &Path, layout: &Layout) -> Vec<Stamp> {
 pub(super) fn stamp(root: &Path, path: &Path) -> Option<Stamp> {
     let about = stat_content(root, path).ok()?;
     Some((about.len(), mtime_ns(&about), about.ino()))
+}
+
+/// Asks whether we may read what is there: what we may not must not be taken for another file.
+///
+/// # Errors
+/// The first file that we may not read, and the system's word for it.
+pub fn expect_readable(root: &Path, layout: &Layout) -> Result<(), (PathBuf, io::Error)> {
+    for file in layout.stored() {
+        let path = content_path(root, &file.path);
+        match rustix::fs::access(&path, Access::READ_OK) {
+            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::IO)) => {
+                return Err((path, errno.into()))
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Saves a list of what the user wishes, an entry a line. A list that cannot be saved is told of.

@@ -132,6 +132,12 @@ impl TorrentsFolder {
         self.known.remove(path);
     }
 
+    /// Whether there was this file at the last scan.
+    #[must_use]
+    pub fn knows(&self, path: &Path) -> bool {
+        self.known.contains_key(path)
+    }
+
     /// Looks at the folder and says what has changed since the last look.
     pub fn scan(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();

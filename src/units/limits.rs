@@ -169,6 +169,9 @@ pub const TRACKER_NUMWANT_MAX: usize = 200;
 /// Between two dialed peers that give way to others, while a piece is with no connected peer: a
 /// hundred addresses are tried in a quarter of an hour, and nobody is called in vain for long.
 pub const TURN_OVER_AFTER: Duration = Duration::from_secs(10);
+/// Between two dialed peers that give way to announces of one swarm: who has no free port has peers,
+/// and is in no hurry for more.
+pub const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(30);
 /// Pause before a client port that was busy is tried again.
 pub const PORTS_REST: Duration = Duration::from_secs(1);
 /// First pause before a known host is dialed again.

@@ -192,3 +192,26 @@ fn a_seeder_that_hangs_up_is_dialed_again() {
     let mut peer = fetching.expect_complete();
     assert_eq!(peer.said("all peers gone, waiting").len(), 2);
 }
+
+#[test]
+fn a_reset_in_the_middle_of_a_block_is_told_as_one_and_costs_no_block() {
+    let torrent = Torrent::single("reset.bin", 4 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let mut peer = host.start(&[]);
+    let mut wire = Wire::join(host.addr, address(), &torrent, PLAIN);
+    wire.send(&message(wire::BITFIELD, &torrent.full_bitfield()));
+    wire.send(&message(wire::UNCHOKE, &[]));
+    let asked = wire.next_of(wire::REQUEST);
+    let index = u32::from_be_bytes(asked[..4].try_into().unwrap());
+    let begin = u32::from_be_bytes(asked[4..8].try_into().unwrap());
+    wire.send(&piece(index, begin, &[0; 16 << 10])[..5_000]);
+    wire.reset();
+    peer.wait_for("disconnected: reset by peer");
+    let mut wire = Wire::join(host.addr, address(), &torrent, PLAIN);
+    wire.send(&message(wire::BITFIELD, &torrent.full_bitfield()));
+    wire.send(&message(wire::UNCHOKE, &[]));
+    wire.serve(&torrent, |_| false);
+    peer.wait_for("saved as");
+    torrent.expect_content(&host.shareable());
+    assert_eq!(peer.stop(), Some(0));
+}

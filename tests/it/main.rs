@@ -12,6 +12,7 @@ mod magnets;
 mod pausing;
 mod ports;
 mod process;
+mod refusals;
 mod selection;
 mod serving;
 mod torrent;

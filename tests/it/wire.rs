@@ -118,6 +118,12 @@ impl Wire {
         Self { stream }
     }
 
+    /// Ends it with a reset instead of a goodbye.
+    pub fn reset(self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_linger(Some(Duration::ZERO)).expect("a connected socket");
+    }
+
     pub fn local(&self) -> SocketAddr {
         self.stream.local_addr().expect("it is connected")
     }

@@ -313,7 +313,7 @@ impl Desk {
         let path: PathBuf = reactor.places().state.join(name);
         crate::reactor::folders::save_atomically(&path, bytes)
             .map_err(|error| format!("{}: {error}", super::text::path(&path)))?;
-        reactor.add_torrent(&path, bytes).map(drop)
+        reactor.add_torrent(&path, bytes).map(drop).map_err(String::from)
     }
 }
 

@@ -8,16 +8,18 @@ use crate::proto::output::{Action, Asked, Asker, Event, Via};
 use crate::proto::swarm::Swarm;
 use crate::proto::tracker::Announced;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN};
+use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN, ROOM_AGAIN_AFTER};
 use crate::units::time::Instant;
-use crate::wire::address::{is_dialable, is_lan, HostPort, Scheme};
+use crate::wire::address::{is_dialable, is_lan, Host, HostPort, Scheme};
 use crate::wire::announce::Event as Said;
 use crate::wire::http;
 use core::net::{IpAddr, SocketAddr};
 
 impl Peer {
-    /// Starts every announce that is due, as far as client ports reach.
-    pub(super) fn announce_due(&mut self, now: Instant) {
+    /// Starts every announce that is due, as far as client ports reach. Says whether one of them is
+    /// about to take a port, so that nothing else takes it first.
+    pub(super) fn announce_due(&mut self, now: Instant) -> bool {
+        let mut takes_port = false;
         let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
         for id in swarms {
             let Some(swarm) = self.swarms.get_mut(&id) else { continue };
@@ -26,14 +28,18 @@ impl Peer {
             }
             self.announce_datagrams(now, id);
             let Some(swarm) = self.swarms.get(&id) else { continue };
-            if swarm.announcer.needs_port(now) && !self.ports.has_free() && !self.make_room(now) {
+            let needs_port = swarm.announcer.needs_port(now);
+            if needs_port && !self.ports.has_free() && self.gives_way_to(now, id).is_none() {
                 continue;
             }
             let Some(swarm) = self.swarms.get_mut(&id) else { continue };
             if let Some(attempt) = swarm.announcer.poll(now) {
+                // Names may take long.
+                takes_port |= needs_port && matches!(attempt.target.host, Host::Ip(_));
                 self.actions.push_back(Action::Resolve(attempt.target, Asker::Announcer(id)));
             }
         }
+        takes_port
     }
 
     /// The addresses of a tracker are known.
@@ -70,7 +76,7 @@ impl Peer {
             return self.announce_datagrams(now, id);
         }
         if !self.ports.has_free() {
-            self.make_room(now);
+            self.make_room_for(now, id);
         }
         if !self.dial(now, remote, Purpose::Announce(id), None) {
             let why = "every client port is in use";
@@ -257,23 +263,47 @@ impl Peer {
         }
     }
 
-    /// Frees a client port for an announce or a fetch: the dialed peer of least use goes. Both take
-    /// the port for a moment, and have no other way out.
+    /// Who gives way to an announce of this swarm, if the last one is long enough ago: a tracker that
+    /// is away would take one peer after the other from us.
+    fn gives_way_to(&mut self, now: Instant, id: SwarmId) -> Option<ConnId> {
+        let swarm = self.swarms.get(&id).filter(|swarm| swarm.room_again_at <= now)?;
+        // Where nobody has answered yet, there is more to lose than to win.
+        let idle = swarm.announcer.is_unanswered() && swarm.room_again_at > Instant::ORIGIN;
+        self.gives_way(now, idle)
+    }
+
+    fn make_room_for(&mut self, now: Instant, id: SwarmId) {
+        let Some(gives_way) = self.gives_way_to(now, id) else { return };
+        if let Some(swarm) = self.swarms.get_mut(&id) {
+            swarm.room_again_at = now + ROOM_AGAIN_AFTER;
+        }
+        self.close(now, gives_way, Closed::MakeRoom);
+    }
+
+    /// Frees a client port for a fetch: the dialed peer of least use goes.
     pub(super) fn make_room(&mut self, now: Instant) -> bool {
+        let Some(id) = self.gives_way(now, false) else { return false };
+        self.close(now, id, Closed::MakeRoom);
+        self.ports.has_free()
+    }
+
+    /// The dialed peer of least use, or one of no use now. Announces and fetches take a port for a
+    /// moment, and have no other way out; one after the other, where there is none.
+    fn gives_way(&mut self, now: Instant, idle: bool) -> Option<ConnId> {
         let announcing = |conn: &crate::proto::connection::Connection| match &conn.phase {
             Ok(Phase::Announcing { .. } | Phase::Fetching { .. }) => true,
             Ok(Phase::Dialing { purpose, .. }) => !matches!(purpose, Purpose::Peer(_)),
             _ => false,
         };
         if self.connections.iter().any(|(_, conn)| announcing(conn)) {
-            return false;
+            return None;
         }
         let mut used = Vec::new();
         for (_, conn) in &mut self.connections {
             let id = conn.id;
             if let (Some(_), Some(peering)) = (conn.lease, conn.peering_mut()) {
                 let use_now = peering.down.get(now) + peering.up.get(now);
-                if now - peering.since > super::TICK {
+                if now - peering.since > super::TICK && !(idle && use_now > 0) {
                     used.push((use_now, id));
                 }
             }
@@ -283,9 +313,7 @@ impl Peer {
             conn.map_or(0, |conn| self.priority_of_connection(conn))
         };
         let least = used.into_iter().min_by_key(|&(use_now, id)| (use_now, priority(id), id));
-        let Some((_, id)) = least else { return false };
-        self.close(now, id, Closed::MakeRoom);
-        self.ports.has_free()
+        least.map(|(_, id)| id)
     }
 }
 

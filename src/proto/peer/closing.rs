@@ -8,7 +8,7 @@ use crate::proto::output::{Action, Event, Met};
 use crate::proto::peering::Peering;
 use crate::proto::swarm::Stage;
 use crate::proto::tracker::End;
-use crate::units::id::ConnId;
+use crate::units::id::{ConnId, SwarmId};
 use crate::units::time::Instant;
 use core::net::SocketAddr;
 
@@ -17,13 +17,12 @@ impl Peer {
     pub fn handle_closed(&mut self, now: Instant, id: ConnId, error: Option<String>) {
         let Some(conn) = self.connection(id) else { return };
         let why = match (&conn.phase, error) {
-            (Ok(Phase::Peering(p)), _) if p.is_seeder() => {
+            (Ok(Phase::Peering(p)), error) if p.is_seeder() => {
                 let swarm = p.swarm;
-                let ours = self.swarms.get(&swarm).is_some_and(|s| s.stage == Stage::Complete);
-                if ours {
-                    Closed::BothSeeders
-                } else {
-                    Closed::Fin
+                match error {
+                    _ if self.has_all_of(swarm) => Closed::BothSeeders,
+                    Some(error) => Closed::Reset(error),
+                    None => Closed::Fin,
                 }
             }
             (Ok(Phase::Announcing { .. }), None) => {
@@ -40,6 +39,10 @@ impl Peer {
         };
         self.close(now, id, why);
         self.dial_due(now);
+    }
+
+    fn has_all_of(&self, swarm: SwarmId) -> bool {
+        self.swarms.get(&swarm).is_some_and(|s| s.stage == Stage::Complete)
     }
 
     /// Ends the connection and gives back all it held.
@@ -65,7 +68,9 @@ impl Peer {
             }
             Ok(Phase::Handshaking { swarm, .. }) => {
                 log::info!("{} disconnected before the handshake: {why}", conn.remote);
-                self.not_taken(swarm, &conn);
+                if matches!(why, Closed::Fin | Closed::Reset(_)) {
+                    self.not_taken(swarm, &conn);
+                }
             }
             Ok(Phase::Sniffing { .. }) => {
                 log::info!("{} disconnected before the handshake: {why}", conn.remote);

@@ -100,7 +100,10 @@ impl Peer {
         if self.stopping {
             return;
         }
-        self.announce_due(now);
+        if self.announce_due(now) {
+            // The rest comes behind its dial.
+            return;
+        }
         self.fetch_due(now);
         while self.ports.has_free() {
             let Some((swarm, addr)) = self.next_contact(now) else { return };

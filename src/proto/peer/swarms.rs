@@ -93,6 +93,7 @@ impl Peer {
             status: Status::Checking,
             searching_since: None,
             turn_over_at: now,
+            room_again_at: Instant::ORIGIN,
             announce_told: Repeats::default(),
             banned: Vec::new(),
             dealer: None,

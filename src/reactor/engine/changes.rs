@@ -43,7 +43,7 @@ impl Reactor {
         };
         self.remove_torrent(&source);
         if let Err(why) = self.add_torrent(&source, &bytes) {
-            log::error!("{}: refused: {why}", shown(&source));
+            self.refuse(now, source, why);
         }
         Some(swarm)
     }

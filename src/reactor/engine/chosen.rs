@@ -50,7 +50,13 @@ impl Reactor {
         let known = self.peer.progress(id).and_then(|progress| content.known(progress, places));
         self.chosen.set(info_hash, choice);
         self.remove_torrent(&source);
-        self.add_torrent_again(&source, &bytes, known).map(|_| true)
+        match self.add_torrent_again(&source, &bytes, known) {
+            Ok(_) => Ok(true),
+            Err(why) => {
+                self.refuse(self.clock.now(), source, why.clone());
+                Err(why.into())
+            }
+        }
     }
 
     /// Whether the choice for this torrent names a file of it.

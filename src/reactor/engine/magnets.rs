@@ -99,7 +99,7 @@ impl Reactor {
             folder.adopt(&path, bytes);
         }
         if let Err(why) = self.add_torrent(&path, bytes) {
-            self.peer.handle_metadata_refused(now, id, &why);
+            self.peer.handle_metadata_refused(now, id, &why.to_string());
         }
     }
 

@@ -8,6 +8,7 @@ mod magnets;
 mod moving;
 mod names;
 mod nodes;
+mod refused;
 mod requests;
 mod tls;
 mod torrents;
@@ -42,6 +43,7 @@ use magnets::Wanted;
 use mio::net::TcpListener;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use refused::Refusals;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
@@ -124,8 +126,8 @@ pub struct Reactor {
     magnets: BTreeMap<SwarmId, Wanted>,
     options: Options,
     folder: Option<TorrentsFolder>,
-    /// Good torrents that another one keeps out, and how that was told.
-    kept_out: BTreeMap<PathBuf, String>,
+    /// Torrents of the folder that are not at work.
+    refusals: Refusals,
     scan_at: Option<Instant>,
     send_plan: SendPlan,
     /// What one read brings; nothing of it is left behind.
@@ -200,7 +202,7 @@ impl Reactor {
             magnets: BTreeMap::new(),
             scan_at: folder.is_some().then_some(now),
             folder,
-            kept_out: BTreeMap::new(),
+            refusals: Refusals::default(),
             options,
             send_plan: SendPlan::default(),
             received: vec![0; RECEIVE_BYTES].into_boxed_slice(),
@@ -270,6 +272,7 @@ impl Reactor {
         if folder_changed && self.folder.as_mut().is_some_and(TorrentsFolder::drain) {
             self.scan_at = Some(now);
         }
+        self.try_refused(now);
         if self.scan_at.is_some_and(|at| at <= now) {
             self.scan();
         }
@@ -324,8 +327,9 @@ impl Reactor {
         self.scan();
     }
 
-    /// Looks at the torrents folder again with the next turn.
+    /// Looks at the torrents folder again with the next turn, at what was refused, too.
     pub fn rescan(&mut self) {
+        self.forget_refused(self.clock.now());
         self.scan_at = self.folder.is_some().then(|| self.clock.now());
     }
 
@@ -340,10 +344,13 @@ impl Reactor {
             && self.peer.announces_done(self.clock.now())
     }
 
-    /// The same, but a torrent that has failed is not waited for.
+    /// The same, but a torrent that has failed or was refused is not waited for.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.is_complete() || (self.scan_at.is_none() && self.peer.has_only_failed_or_complete())
+        let none_here = self.contents.is_empty() && self.magnets.is_empty();
+        let only_refused = none_here && self.first_refused().is_some();
+        let at_work = || only_refused || self.peer.has_only_failed_or_complete();
+        self.is_complete() || (self.scan_at.is_none() && at_work())
     }
 
     /// Begins to stop: says so to trackers, flushes. Turn until [`Reactor::is_stopped`].
@@ -381,7 +388,7 @@ impl Reactor {
         let cold = self.cold.front().map(|&(at, _)| at);
         let wakes =
             [self.scan_at, self.accept_again_at, self.interfaces_at, self.table_at, self.stop_by];
-        [self.peer.poll_timeout(), hash, cold, save]
+        [self.peer.poll_timeout(), hash, cold, save, self.refusals.poll_timeout()]
             .into_iter()
             .chain(wakes)
             .flatten()

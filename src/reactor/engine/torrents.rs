@@ -2,6 +2,7 @@
 //! their content gets its final name, their progress is saved.
 
 use super::magnets::{is_magnet_file, torrent_of};
+use super::refused::Refused;
 use super::{Reactor, FLUSH_PAUSE, SCAN_PAUSE, SETTLE_PAUSE};
 use crate::proto::store::Store;
 use crate::reactor::contents::{Content, FlushJob, Flushed, Place};
@@ -14,14 +15,14 @@ use crate::units::limits::{HASH_SLICE_BYTES, HASH_STEP_BYTES, HASH_WITHIN};
 use crate::units::time::Instant;
 use crate::wire::metainfo::Metainfo;
 use crate::wire::resume::Resume;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 impl Reactor {
     /// Joins the swarm of a torrent.
     ///
     /// # Errors
-    /// A sentence, when the torrent is bad or its content cannot be opened.
-    pub fn add_torrent(&mut self, source: &Path, bytes: &[u8]) -> Result<SwarmId, String> {
+    /// Why not, when the torrent is bad or its content cannot be opened.
+    pub fn add_torrent(&mut self, source: &Path, bytes: &[u8]) -> Result<SwarmId, Refused> {
         self.add_torrent_again(source, bytes, None)
     }
 
@@ -31,18 +32,20 @@ impl Reactor {
         source: &Path,
         bytes: &[u8],
         known: Option<Resume>,
-    ) -> Result<SwarmId, String> {
+    ) -> Result<SwarmId, Refused> {
         let now = self.clock.now();
-        let metainfo = Metainfo::parse(bytes).map_err(|error| error.to_string())?;
+        let metainfo = Metainfo::parse(bytes).map_err(|error| Refused::Bad(error.to_string()))?;
         let twin = self.contents.values().find(|c| c.metainfo.info_hash == metainfo.info_hash);
         if let Some(twin) = twin {
-            return Err(format!("the same torrent as {}", folders::shown(&twin.source)));
+            let twin = folders::shown(&twin.source);
+            return Err(Refused::Twin(format!("the same torrent as {twin}")));
         }
         if let Some(other) = self.contents.values().find(|c| c.metainfo.name == metainfo.name) {
             let other = folders::shown(&other.source);
-            return Err(format!("its content has the same name as that of {other}"));
+            let why = format!("its content has the same name as that of {other}");
+            return Err(Refused::Name(why));
         }
-        self.check_choice(&metainfo)?;
+        self.check_choice(&metainfo).map_err(Refused::Bad)?;
         // The torrent of a magnet link that is being fetched: its swarm goes on.
         let info_hash = metainfo.info_hash;
         let waiting = self.peer.swarm_of(&info_hash).filter(|id| self.magnets.contains_key(id));
@@ -53,7 +56,7 @@ impl Reactor {
         let opened = Content::open(now, id, source, (metainfo, choice), known, places, storage);
         let (content, start) = opened.map_err(|error| {
             self.storage.close(id);
-            error.to_string()
+            Refused::Disk(error.to_string())
         })?;
         content.queue_checks(now, id, &start.have, &mut self.hashes);
         let (unchecked, wanted) = (content.unchecked, content.wanted.clone());
@@ -238,44 +241,26 @@ impl Reactor {
                 Change::Added(path, bytes) => {
                     self.remove_torrent(&path);
                     let added = match is_magnet_file(&path) {
-                        true => self.add_magnet_file(&path, &bytes),
+                        true => self.add_magnet_file(&path, &bytes).map_err(Refused::Bad),
                         false => self.add_torrent(&path, &bytes).map(drop),
                     };
-                    if let Err(why) = added {
-                        self.refused(path, &bytes, why);
+                    match added {
+                        Ok(()) => self.refusals.forget(&path),
+                        Err(why) => self.refuse(now, path, why),
                     }
                 }
                 Change::Removed(path) => self.remove_torrent(&path),
-                Change::Unreadable(path, why) => log::error!("{}: {why}", folders::shown(&path)),
+                Change::Unreadable(path, why) => {
+                    self.refuse(now, path, Refused::Unreadable(why));
+                }
             }
         }
-    }
-
-    /// Tells why a torrent is refused. A good one may only be kept out by another: it has its next
-    /// chance when one goes.
-    fn refused(&mut self, path: PathBuf, bytes: &[u8], why: String) {
-        let told = match Metainfo::parse(bytes) {
-            Ok(_) => self.kept_out.insert(path.clone(), why.clone()),
-            Err(_) => None,
-        };
-        if told.as_ref() != Some(&why) {
-            log::error!("{}: refused: {why}", folders::shown(&path));
-        }
-    }
-
-    /// A torrent is gone: those that were kept out have a chance.
-    fn let_in(&mut self, now: Instant) {
-        let Some(folder) = &mut self.folder else { return };
-        self.kept_out.keys().for_each(|path| folder.reconsider(path));
-        if !self.kept_out.is_empty() {
-            self.scan_at = Some(now);
-        }
+        self.drop_refused();
     }
 
     pub(super) fn remove_torrent(&mut self, source: &Path) {
         let now = self.clock.now();
         self.remove_magnet(source);
-        self.kept_out.remove(source);
         let found = self.contents.iter().find(|(_, c)| c.source == source).map(|(&id, _)| id);
         let Some(swarm) = found else { return };
         self.save(now, swarm);

@@ -2,7 +2,7 @@
 
 use super::{bytes_of, start, torrent, Memory};
 use crate::proto::output::Action;
-use crate::proto::peer::{Config, Peer};
+use crate::proto::peer::{Config, DialError, Peer};
 use crate::proto::swarm::Torrent;
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Geometry;
@@ -10,8 +10,10 @@ use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::time::{Duration, Instant};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::BTreeMap;
+
+const TRACKER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 77));
 
 fn addr(n: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, n], 5000))
@@ -24,6 +26,9 @@ struct Crowd {
     store: Memory,
     hashes: BTreeMap<SocketAddr, InfoHash>,
     open: BTreeMap<ConnId, SocketAddr>,
+    /// Dials of the tracker, which is away.
+    announces: u32,
+    parted: u32,
 }
 
 impl Crowd {
@@ -32,10 +37,28 @@ impl Crowd {
         let now = Instant::from_micros(1_000_000);
         let peer = Peer::new(config, 7, now);
         let store = Memory { bytes: vec![0; 32_768], ..Memory::default() };
-        Self { peer, now, store, hashes: BTreeMap::new(), open: BTreeMap::new() }
+        Self {
+            peer,
+            now,
+            store,
+            hashes: BTreeMap::new(),
+            open: BTreeMap::new(),
+            announces: 0,
+            parted: 0,
+        }
     }
 
     fn add(&mut self, hash: u8, have: &[u32], hosts: std::ops::Range<u8>) -> SwarmId {
+        self.add_announced(hash, have, hosts, None)
+    }
+
+    fn add_announced(
+        &mut self,
+        hash: u8,
+        have: &[u32],
+        hosts: std::ops::Range<u8>,
+        announce: Option<String>,
+    ) -> SwarmId {
         let info_hash = InfoHash([hash; 20]);
         self.hashes.extend(hosts.clone().map(|n| (addr(n), info_hash)));
         let geometry = Geometry::new(32_768, 16_384).unwrap();
@@ -46,7 +69,7 @@ impl Crowd {
         let mut start = start(had);
         start.contacts = hosts.map(addr).collect();
         // Private: nobody is asked for peers, so no port is taken for that.
-        let torrent = Torrent { info_hash, private: true, ..torrent(geometry) };
+        let torrent = Torrent { info_hash, private: true, announce, ..torrent(geometry) };
         let id = self.peer.add_swarm(self.now, torrent, start).unwrap();
         self.drain();
         id
@@ -55,6 +78,15 @@ impl Crowd {
     fn drain(&mut self) {
         while let Some(action) = self.peer.poll_action() {
             match action {
+                Action::Resolve(host, asker) => {
+                    let answer = Ok(vec![(TRACKER, false)]);
+                    self.peer.handle_resolved(self.now, &host, &asker, answer);
+                }
+                Action::Dial { conn, remote, .. } if remote.ip() == TRACKER => {
+                    self.announces += 1;
+                    let refused = DialError::Failed("connection refused".into());
+                    self.peer.handle_dial_failed(self.now, conn, refused);
+                }
                 Action::Dial { conn, remote, .. } => {
                     self.open.insert(conn, remote);
                     self.peer.handle_connected(self.now, conn, addr(99));
@@ -66,7 +98,7 @@ impl Crowd {
                     self.peer.handle_received(self.now, conn, &bytes, &mut self.store);
                 }
                 Action::Close(conn) => {
-                    self.open.remove(&conn);
+                    self.parted += u32::from(self.open.remove(&conn).is_some());
                 }
                 _ => {}
             }
@@ -110,6 +142,17 @@ fn a_peer_that_has_what_we_lack_stays() {
     let first = crowd.hosts();
     crowd.pass(60);
     assert_eq!(crowd.hosts(), first);
+}
+
+#[test]
+fn a_tracker_that_is_away_does_not_take_our_peers() {
+    let mut crowd = Crowd::new();
+    let announce = "http://10.0.0.77:6969/announce".to_owned();
+    crowd.add_announced(1, &[], 1..5, Some(announce));
+    crowd.pass(60);
+    assert_eq!(crowd.open.len(), 2);
+    assert!((1..=3).contains(&crowd.announces), "{} announces", crowd.announces);
+    assert!(crowd.parted <= 2, "{} peers hung up on", crowd.parted);
 }
 
 #[test]

@@ -1,0 +1,130 @@
+//! Torrents of the folder that did not come in: why that is told, and when they have their next
+//! chance. What is no torrent has none until the file changes; where another torrent has the place,
+//! it is when one goes; where the disk said no, it is tried again by timer, too.
+
+use super::Reactor;
+use crate::reactor::folders::shown;
+use crate::units::limits::DISK_AGAIN;
+use crate::units::time::{Duration, Instant};
+use core::fmt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Between two lines about the same torrent, where it is tried again and again.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Why a torrent does not come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It is no torrent, or none for us.
+    Bad(String),
+    /// The disk says no. It may say yes later.
+    Disk(String),
+    /// Other content of its name is here.
+    Name(String),
+    /// It is here already.
+    Twin(String),
+    /// The file cannot be read.
+    Unreadable(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bad(why)
+            | Self::Disk(why)
+            | Self::Name(why)
+            | Self::Twin(why)
+            | Self::Unreadable(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<Refused> for String {
+    fn from(refused: Refused) -> Self {
+        refused.to_string()
+    }
+}
+
+/// All of them, by their files.
+#[derive(Debug, Default)]
+pub(super) struct Refusals {
+    files: BTreeMap<PathBuf, (Refused, Instant)>,
+    /// When those that the disk refused are tried again.
+    again_at: Option<Instant>,
+}
+
+impl Refusals {
+    /// When to call [`Reactor::try_refused`] next.
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        self.again_at
+    }
+
+    /// This file is another now, or gone, or its torrent is here.
+    pub(super) fn forget(&mut self, path: &Path) {
+        self.files.remove(path);
+    }
+}
+
+impl Reactor {
+    /// Why the first torrent of the folder that is not at work is not.
+    #[must_use]
+    pub fn first_refused(&self) -> Option<String> {
+        let mut lacking =
+            self.refusals.files.iter().filter(|(_, (why, _))| !matches!(why, Refused::Twin(_)));
+        lacking.next().map(|(path, (why, _))| format!("{}: {why}", shown(path)))
+    }
+
+    /// Tells why a torrent is refused, and remembers it.
+    pub(super) fn refuse(&mut self, now: Instant, path: PathBuf, why: Refused) {
+        if matches!(why, Refused::Disk(_)) {
+            self.refusals.again_at = Some(now + DISK_AGAIN);
+        }
+        let before = self.refusals.files.get(&path).map(|&(ref before, at)| (before, at));
+        let told_at = match before {
+            // How much is free may be other words every time.
+            Some((Refused::Disk(_), at)) if now - at < TELL_AGAIN_AFTER => at,
+            Some((before, at)) if *before == why && !matches!(why, Refused::Disk(_)) => at,
+            _ => {
+                log::error!("{}: refused: {why}", shown(&path));
+                now
+            }
+        };
+        self.refusals.files.insert(path, (why, told_at));
+    }
+
+    /// The disk has had its time.
+    pub(super) fn try_refused(&mut self, now: Instant) {
+        if self.refusals.again_at.is_some_and(|at| at <= now) {
+            self.refusals.again_at = None;
+            self.reconsider(now, |why| matches!(why, Refused::Disk(_)));
+        }
+    }
+
+    /// A torrent is gone: those that were kept out have a chance.
+    pub(super) fn let_in(&mut self, now: Instant) {
+        self.reconsider(now, |why| !matches!(why, Refused::Bad(_)));
+    }
+
+    /// The user wants everything to be looked at again, and to hear of it.
+    pub(super) fn forget_refused(&mut self, now: Instant) {
+        self.reconsider(now, |_| true);
+        self.refusals = Refusals::default();
+    }
+
+    /// With the next scan those come again that are refused for such a reason.
+    fn reconsider(&mut self, now: Instant, such: impl Fn(&Refused) -> bool) {
+        let Some(folder) = &mut self.folder else { return };
+        for (path, _) in self.refusals.files.iter().filter(|(_, (why, _))| such(why)) {
+            folder.reconsider(path);
+            self.scan_at = Some(now);
+        }
+    }
+
+    /// Files that are gone are refused no longer.
+    pub(super) fn drop_refused(&mut self) {
+        if let Some(folder) = &self.folder {
+            self.refusals.files.retain(|path, _| folder.knows(path));
+        }
+    }
+}

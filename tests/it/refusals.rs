@@ -1,0 +1,112 @@
+//! Torrents that cannot come in, and what becomes of them when that changes.
+
+use crate::process::{address, program, run, Host, Peer};
+use crate::torrent::{Torrent, PIECE};
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{chown, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Somebody without rights.
+const NOBODY: u32 = 65_534;
+
+/// A host where a folder has the place of the file that is to be downloaded.
+fn in_the_way(torrent: &Torrent) -> Host {
+    let host = Host::with_torrent(torrent);
+    fs::create_dir(host.shareable().join(format!("{}.part", torrent.name))).unwrap();
+    host
+}
+
+#[test]
+fn what_the_disk_refused_is_tried_again_by_itself() {
+    let torrent = Torrent::single("waits.bin", PIECE);
+    let host = in_the_way(&torrent);
+    let mut peer = host.start(&[]);
+    peer.wait_for("waits.bin.torrent: refused: cannot create");
+    fs::remove_dir(host.shareable().join("waits.bin.part")).unwrap();
+    peer.wait_for("waits.bin: waiting for peers");
+    assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn hup_tries_what_was_refused() {
+    let torrent = Torrent::single("again.bin", PIECE);
+    let host = in_the_way(&torrent);
+    let mut peer = host.start(&[]);
+    peer.wait_for("again.bin.torrent: refused");
+    peer.signal("HUP");
+    // Who asks is told.
+    peer.wait_for("again.bin.torrent: refused");
+    fs::remove_dir(host.shareable().join("again.bin.part")).unwrap();
+    torrent.write_content(&host.shareable());
+    peer.signal("HUP");
+    peer.wait_for("again.bin: checking -> seeder");
+    assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn exit_when_complete_fails_where_a_torrent_is_refused() {
+    let torrent = Torrent::single("good.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    fs::write(host.torrents().join("bad.torrent"), "no").unwrap();
+    let arguments = [host.arguments(), vec!["--exit-when-complete".to_owned()]].concat();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = run(host.folder(), &arguments);
+    let last = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{last}");
+    assert!(last.lines().last().is_some_and(|line| line.contains("bad.torrent: ")), "{last}");
+    // A bad one alone is not waited for.
+    fs::remove_file(host.torrents().join("good.bin.torrent")).unwrap();
+    assert_eq!(run(host.folder(), &arguments).status.code(), Some(1));
+    // Twice the same is no failure: the content is there.
+    fs::remove_file(host.torrents().join("bad.torrent")).unwrap();
+    host.add(&torrent);
+    fs::write(host.torrents().join("twin.torrent"), &torrent.bytes).unwrap();
+    assert_eq!(run(host.folder(), &arguments).status.code(), Some(0));
+}
+
+#[test]
+fn content_that_we_may_not_read_stays_where_it_is() {
+    let torrent = Torrent::single("theirs.bin", 2 * PIECE);
+    let host = Host::with_content(&torrent);
+    let content = host.shareable().join("theirs.bin");
+    let mode = |mode| fs::set_permissions(&content, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o200);
+    // The super-user may read everything.
+    let own = host.folder().join("program");
+    fs::copy(program(), &own).unwrap();
+    let mut command = Command::new(&own);
+    if chown(host.folder(), Some(NOBODY), None).is_ok() {
+        [host.torrents(), host.shareable(), content.clone()]
+            .iter()
+            .for_each(|path| chown(path, Some(NOBODY), None).unwrap());
+        command.uid(NOBODY);
+    }
+    let mut peer = Peer::spawn(command.current_dir(host.folder()).args(host.arguments()));
+    peer.wait_for("theirs.bin.torrent: refused: cannot read shareable/theirs.bin");
+    assert!(content.exists());
+    mode(0o600);
+    peer.wait_for("theirs.bin: checking -> seeder");
+    assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn share_leaves_no_link_where_it_fails() {
+    let host = Host::new();
+    let output = run(host.folder(), &["share", "/dev/null"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(fs::read_dir(host.shareable()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_host_that_we_leave_is_not_said_to_lack_the_torrent() {
+    let torrent = Torrent::single("pushed.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    let silent = TcpListener::bind((address(), 0)).unwrap();
+    let known = silent.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known]);
+    peer.wait_for(&format!("-> {known} handshake"));
+    assert_eq!(peer.stop(), Some(0));
+    assert_eq!(peer.said("does not have this torrent").len(), 0);
+}

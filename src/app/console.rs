@@ -109,6 +109,10 @@ impl Console {
         let line = String::from_utf8_lossy(&self.line).trim().to_owned();
         self.line.clear();
         let too_long = std::mem::take(&mut self.too_long);
+        if too_long {
+            let most = CONSOLE_LINE_MAX >> 10;
+            log::warn!("console: a line of more than {most} KiB is no command: passed over");
+        }
         if !line.is_empty() && !too_long {
             lines.push(line);
         }

@@ -223,7 +223,7 @@ impl Session {
                 match signal {
                     Signal::Rescan => {
                         logging::reopen();
-                        self.reactor.rescan();
+                        self.reactor.look_again();
                     }
                     Signal::Status => {
                         let reports = self.reports();

@@ -193,11 +193,9 @@ pub(super) fn stamp(root: &Path, path: &Path) -> Option<Stamp> {
 pub fn expect_readable(root: &Path, layout: &Layout) -> Result<(), (PathBuf, io::Error)> {
     for file in layout.stored() {
         let path = content_path(root, &file.path);
-        match rustix::fs::access(&path, Access::READ_OK) {
-            Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::IO)) => {
-                return Err((path, errno.into()))
-            }
-            _ => {}
+        let access = rustix::fs::access(&path, Access::READ_OK);
+        if let Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::IO)) = access {
+            return Err((path, errno.into()));
         }
     }
     Ok(())

@@ -61,3 +61,20 @@ fn who_and_get_are_answered_in_their_time_and_in_order() {
     let done = who("sougth.bin");
     assert_eq!(done.status.code(), Some(3), "{done:?}");
 }
+
+#[test]
+fn a_magnet_link_is_removed_while_its_metadata_is_being_fetched() {
+    let host = Host::new();
+    let mut peer = host.start(&[]);
+    let hash = "b".repeat(40);
+    let link = format!("magnet:?xt=urn:btih:{hash}&dn=nowhere.bin");
+    let line = |command: &str, name: &str| json!({ "command": command, "argument": name });
+    assert_eq!(ask(&host, &[line("add", &link)])[0]["ok"], true);
+    peer.wait_for("nowhere.bin: fetching the metadata");
+    let answers = ask(&host, &[line("pause", "nowhere.bin"), line("remove", "nowhere.bin")]);
+    assert!(answers[0]["error"].as_str().unwrap().contains("only the metadata"), "{answers:?}");
+    assert_eq!(answers[1]["ok"], true, "{answers:?}");
+    peer.wait_for(&format!("{hash}.magnet: removed"));
+    assert_eq!(ask(&host, &[json!({ "command": "status" })])[0]["result"]["torrents"], json!([]));
+    assert_eq!(peer.stop(), Some(0));
+}

@@ -299,6 +299,12 @@ pub(super) fn file_name(bytes: &[u8]) -> Result<String, String> {
 }
 
 pub(super) fn remove(reactor: &mut Reactor, name: &str) -> Result<Value, String> {
+    if let Some((source, name)) = reactor.magnet_file(name) {
+        std::fs::remove_file(source).map_err(|error| format!("{}: {error}", text::path(source)))?;
+        reactor.rescan();
+        let said = format!("removed {}", escape(&name));
+        return Ok(json!({ "name": name, "content": null, "said": said }));
+    }
     let swarm = find(reactor, name)?;
     let content = reactor.content(swarm).ok_or("it is gone")?;
     if reactor.torrents().is_none() {
@@ -315,6 +321,10 @@ pub(super) fn remove(reactor: &mut Reactor, name: &str) -> Result<Value, String>
 }
 
 pub(super) fn pause(reactor: &mut Reactor, name: &str, paused: bool) -> Result<Value, String> {
+    if let Some((_, name)) = reactor.magnet_file(name) {
+        let name = escape(&name);
+        return Err(format!("of {name} only the metadata is being fetched; remove it instead"));
+    }
     let swarm = find(reactor, name)?;
     let name = reactor.content(swarm).map(|c| c.metainfo.name.clone()).unwrap_or_default();
     let changed = reactor.set_paused(swarm, paused);

@@ -125,6 +125,16 @@ impl Reactor {
         self.drain();
     }
 
+    /// The .magnet file of a link whose metadata is being fetched, by its name or info-hash, and what it
+    /// is called.
+    #[must_use]
+    pub fn magnet_file(&self, name: &str) -> Option<(&Path, String)> {
+        let hash = InfoHash::from_hex(name);
+        let is = |m: &Magnet| m.shown_name() == name || Some(m.info_hash) == hash;
+        let wanted = self.magnets.values().find(|wanted| is(&wanted.magnet))?;
+        Some((wanted.source.as_deref()?, wanted.magnet.shown_name()))
+    }
+
     /// Where the .torrent of a link is kept when there is no torrents folder.
     fn fetched_path(&self, info_hash: &InfoHash) -> PathBuf {
         self.options.places.state.join(format!("{info_hash}.torrent"))

@@ -327,10 +327,15 @@ impl Reactor {
         self.scan();
     }
 
-    /// Looks at the torrents folder again with the next turn, at what was refused, too.
+    /// Looks at the torrents folder again with the next turn.
     pub fn rescan(&mut self) {
-        self.forget_refused(self.clock.now());
         self.scan_at = self.folder.is_some().then(|| self.clock.now());
+    }
+
+    /// The same, and tries what was refused as if it had never been.
+    pub fn look_again(&mut self) {
+        self.forget_refused(self.clock.now());
+        self.rescan();
     }
 
     /// Whether all content is complete, in place, flushed and announced.

@@ -4,6 +4,7 @@
 //! joined: a resolver that hangs must not hold up the exit.
 
 use mio::Waker;
+use std::any::Any;
 use std::sync::mpsc::{channel, sync_channel, Receiver, Sender, SyncSender};
 use std::sync::Arc;
 use std::thread;
@@ -17,14 +18,17 @@ pub struct Helper<J, R> {
     waker: Arc<Waker>,
     work: fn(J) -> R,
     /// `None` until the first job.
-    thread: Option<Ends<J, R>>,
+    thread: Option<Ends>,
     pending: usize,
 }
 
+/// A job or a result. All channels carry the same, so that the program has their code once.
+type Parcel = Box<dyn Any + Send>;
+
 /// The loop's ends of the two channels.
-struct Ends<J, R> {
-    jobs: SyncSender<J>,
-    results: Receiver<R>,
+struct Ends {
+    jobs: SyncSender<Parcel>,
+    results: Receiver<Parcel>,
 }
 
 impl<J: Send + 'static, R: Send + 'static> Helper<J, R> {
@@ -46,7 +50,7 @@ impl<J: Send + 'static, R: Send + 'static> Helper<J, R> {
             Some(ends) => self.thread.insert(ends),
             None => return Err(job),
         };
-        match ends.jobs.try_send(job) {
+        match ends.jobs.try_send(Box::new(job)) {
             Ok(()) => {
                 self.pending += 1;
                 Ok(())
@@ -54,7 +58,7 @@ impl<J: Send + 'static, R: Send + 'static> Helper<J, R> {
             Err(refused) => {
                 use std::sync::mpsc::TrySendError::{Disconnected, Full};
                 let (Disconnected(job) | Full(job)) = refused;
-                Err(job)
+                job.downcast().map_or(Ok(()), |job| Err(*job))
             }
         }
     }
@@ -63,7 +67,7 @@ impl<J: Send + 'static, R: Send + 'static> Helper<J, R> {
     pub fn poll(&mut self) -> Option<R> {
         let result = self.thread.as_ref()?.results.try_recv().ok()?;
         self.pending -= 1;
-        Some(result)
+        result.downcast().ok().map(|result| *result)
     }
 
     /// Jobs whose results have not been taken.
@@ -72,7 +76,7 @@ impl<J: Send + 'static, R: Send + 'static> Helper<J, R> {
         self.pending
     }
 
-    fn start(&self) -> Option<Ends<J, R>> {
+    fn start(&self) -> Option<Ends> {
         let (jobs, to_do) = sync_channel(PENDING_MAX);
         let (done, results) = channel();
         let (waker, work) = (Arc::clone(&self.waker), self.work);
@@ -91,9 +95,15 @@ impl<J: Send + 'static, R: Send + 'static> Helper<J, R> {
 }
 
 /// Works until the loop's ends are dropped.
-fn serve<J, R>(to_do: &Receiver<J>, done: &Sender<R>, waker: &Waker, work: fn(J) -> R) {
+fn serve<J: 'static, R: Send + 'static>(
+    to_do: &Receiver<Parcel>,
+    done: &Sender<Parcel>,
+    waker: &Waker,
+    work: fn(J) -> R,
+) {
     for job in to_do {
-        if done.send(work(job)).is_err() {
+        let Ok(job) = job.downcast() else { return };
+        if done.send(Box::new(work(*job))).is_err() {
             return;
         }
         if let Err(error) = waker.wake() {

@@ -150,6 +150,9 @@ impl Session {
         };
         let port = network.listen;
         let mut reactor = listen(options, seed)?;
+        if network.stats {
+            reactor.meter().measure_processor();
+        }
         if id_is_new {
             // Behind the socket: the disk may take its time.
             keep_peer_id(&id_file, peer_id);
@@ -204,7 +207,9 @@ impl Session {
         while !self.reactor.is_stopped() {
             let looks = self.network.exit_when_complete || self.network.json;
             let most = if looks { LOOK_EVERY } else { Duration::from_secs(3600) };
-            let most = most.min(self.progress.pause()).min(self.desk.pause(self.reactor.now()));
+            let most = most.min(self.desk.pause(self.reactor.now()));
+            // At the end no more progress is shown: it would be due all the time.
+            let most = if ending.is_none() { most.min(self.progress.pause()) } else { most };
             self.reactor.turn(most).map_err(|error| Failure::Failed(format!("poll: {error}")))?;
             let mut changed = false;
             let mut out = Vec::new();
@@ -279,9 +284,10 @@ impl Session {
         }
     }
 
-    fn show_stats(&self) {
+    fn show_stats(&mut self) {
         if self.network.stats {
-            log::info!("loop: {}", self.reactor.turns());
+            let lines = self.reactor.meter().lines();
+            lines.iter().for_each(|line| log::info!("loop: {line}"));
         }
     }
 

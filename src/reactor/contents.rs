@@ -15,6 +15,7 @@ use crate::units::id::{PeerId, SwarmId};
 use crate::units::padding::Padding;
 use crate::units::time::{Duration, Instant};
 use crate::wire::choice::Choice;
+use crate::wire::digest::sha1;
 use crate::wire::metainfo::Metainfo;
 use crate::wire::resume::{FileStamp, Resume};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,10 @@ pub struct Content {
     lacking: u32,
     /// When the resume record was last written, or its writing begun.
     pub saved_at: Instant,
+    /// The digest of the record on the disk, its stamps left out, if they hold.
+    saved: Option<[u8; 20]>,
+    /// It got its final name, which is perhaps not on the disk yet.
+    renamed: bool,
     /// Something has changed since.
     pub dirty: bool,
     /// A flush is under way.
@@ -97,13 +102,16 @@ pub fn keep_peer_id(file: &Path, id: PeerId) {
 /// A flush, and the record to write once what it claims is on the disk.
 pub struct FlushJob {
     swarm: SwarmId,
-    files: Vec<Unflushed>,
+    /// What is to be flushed.
+    pub files: Vec<Unflushed>,
     root: PathBuf,
     layout: Layout,
     record: Resume,
     path: PathBuf,
     stamps: Option<Vec<FileStamp>>,
     place: Place,
+    /// The content has its final name since the last one.
+    renamed: bool,
 }
 
 /// A flush that has ended.
@@ -123,6 +131,9 @@ pub struct Flushed {
 pub fn flush(mut job: FlushJob) -> Flushed {
     let mut save = || {
         job.files.iter().try_for_each(Unflushed::sync_data)?;
+        if job.renamed {
+            folders::make_last(&job.root);
+        }
         job.record.files = job.stamps.take().unwrap_or_else(|| stamps(&job.root, &job.layout));
         folders::save_atomically(&job.path, &job.record.to_bytes())
     };
@@ -138,6 +149,11 @@ fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
         inode,
     };
     folders::stamps(root, layout).into_iter().map(stamp).collect()
+}
+
+/// What tells one record from another.
+fn digest(record: &Resume) -> [u8; 20] {
+    sha1(&record.to_bytes())
 }
 
 /// The layout that a metainfo describes, each file under its name.
@@ -232,6 +248,8 @@ impl Content {
         let have = trusted.map_or_else(|| Bitfield::new(pieces), |r| r.verified.clone());
         let nowhere = arrange::nowhere(&layout, &metainfo, &root);
         // Of what is complete, the record on the disk stands as it is.
+        let on_disk = trusted.filter(|_| !given);
+        let saved = on_disk.map(|r| digest(&Resume { files: Vec::new(), ..r.clone() }));
         let dirty = given || trusted.is_none() || place != Place::Final || !have.is_full();
         let unchecked = to_check(&metainfo, &have, fresh, &nowhere).count();
         let unchecked = u32::try_from(unchecked).expect("no more than all pieces");
@@ -262,6 +280,8 @@ impl Content {
             found,
             lacking,
             saved_at: now,
+            saved,
+            renamed: false,
             dirty,
             flushing: false,
             flush_failed: false,
@@ -343,7 +363,7 @@ impl Content {
             log::warn!("{name}: {} of {total} pieces are good, fetching the rest", self.found);
         }
         self.place = Place::Part;
-        self.stamps = None;
+        (self.stamps, self.saved) = (None, None);
         storage.open_write(swarm, &self.layout, &self.root(places))
     }
 
@@ -371,7 +391,7 @@ impl Content {
         let root = match &renamed {
             Ok(root) => {
                 log::info!("{name}: saved as {}", folders::shown(root));
-                self.place = Place::Final;
+                (self.place, self.renamed) = (Place::Final, true);
                 root.clone()
             }
             Err(_) => self.root(places),
@@ -381,6 +401,12 @@ impl Content {
         self.dirty = true;
         renamed.map_err(|error| StoreError::new(format!("rename {name}.part: {error}")))?;
         Ok(unflushed)
+    }
+
+    /// Whether the record on the disk says all this, so that there is nothing to save.
+    #[must_use]
+    pub fn says(&self, progress: &Progress, places: &Places) -> bool {
+        self.saved.is_some_and(|saved| saved == digest(&self.record(progress.clone(), places)))
     }
 
     /// A flush of all that was written, with the record of what is then known to be durable.
@@ -396,16 +422,25 @@ impl Content {
         self.saved_at = now;
         self.dirty = false;
         self.flushing = true;
+        let record = self.record(progress, places);
+        self.saved = Some(digest(&record));
         FlushJob {
             swarm,
             files,
             root: self.root(places),
             layout: self.layout.clone(),
             path: places.record_path(&self.metainfo),
-            record: self.record(progress, places),
+            record,
             stamps: self.stamps.clone(),
             place: self.place,
+            renamed: core::mem::take(&mut self.renamed),
         }
+    }
+
+    /// A flush did not get as far as the record.
+    pub fn not_saved(&mut self) {
+        self.dirty = true;
+        self.saved = None;
     }
 
     /// A flush has written these stamps: of complete content they hold from now on.

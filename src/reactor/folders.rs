@@ -150,8 +150,8 @@ pub fn set_aside(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
     first_free_before(shareable, layout, |before| rename_new(&whole, before))
 }
 
-/// Renames the complete NAME.part to NAME and makes the name last. If a NAME has appeared
-/// meanwhile, that is set aside first.
+/// Renames the complete NAME.part to NAME. If a NAME has appeared meanwhile, that is set aside first.
+/// The name lasts after [`make_last`].
 ///
 /// # Errors
 /// As the file system says.
@@ -164,11 +164,16 @@ pub fn finish(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
         }
         result => result?,
     }
-    // It has its name already. If a crash takes that back, NAME.part is there and is checked.
-    if let Err(error) = File::open(shareable).and_then(|folder| folder.sync_all()) {
-        log::debug!("{}: {error}", shown(shareable));
-    }
     Ok(whole)
+}
+
+/// Waits until the name of a content is on the disk; for the helper thread. If a crash takes it back before,
+/// NAME.part is there and is checked.
+pub fn make_last(root: &Path) {
+    let Some(folder) = root.parent() else { return };
+    if let Err(error) = File::open(folder).and_then(|folder| folder.sync_all()) {
+        log::debug!("{}: {error}", shown(folder));
+    }
 }
 
 /// Length, time of last change in nanoseconds and inode of each stored file; zeros for a missing one.

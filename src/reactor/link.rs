@@ -24,6 +24,8 @@ pub struct Link {
     pub dialing: bool,
     /// A read may bring something.
     pub readable: bool,
+    /// It is not read from for a while, because the disk does not keep up.
+    pub held: bool,
     /// The remote end has closed or the socket has failed: its last edge has come, so only a read
     /// that says so is the end.
     pub ending: bool,
@@ -66,6 +68,7 @@ impl Link {
             tls: None,
             dialing,
             readable: false,
+            held: false,
             ending: false,
             writable: !dialing,
             wants_send: false,
@@ -79,9 +82,15 @@ impl Link {
     pub fn becomes_ready(&mut self) -> Option<ConnId> {
         let ready = match self.dialing {
             true => self.writable,
-            false => self.readable || self.can_send(),
+            false => self.can_receive() || self.can_send(),
         };
         (ready && !core::mem::replace(&mut self.queued, true)).then_some(self.id)
+    }
+
+    /// Whether a read is worth a try.
+    #[must_use]
+    pub const fn can_receive(&self) -> bool {
+        self.readable && !self.held
     }
 
     /// Whether a write is worth a try.

@@ -38,6 +38,18 @@ pub struct Storage {
     /// Read-aheads for those who wait for blocks.
     pub(super) asked: Asked,
     pub(super) open: OpenFiles,
+    /// What all contents have for the write-back.
+    pub(super) unsent_bytes: UnsentBytes,
+}
+
+/// Bytes that were written and not sent on to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct UnsentBytes {
+    /// All of them.
+    pub(super) all: u64,
+    /// Those of pieces that were verified since. Before that the write-back is in the way: who looks at a page
+    /// for the first time waits while it is being sent.
+    pub(super) verified: u64,
 }
 
 /// The files of one swarm, laid end to end.
@@ -53,6 +65,10 @@ pub(super) struct Content {
     pub(super) unmade: BTreeSet<u32>,
     /// Files written since the last flush.
     pub(super) unflushed: BTreeSet<u32>,
+    /// Files with something that was not sent on to the disk, and how many bytes.
+    pub(super) unsent: (BTreeSet<u32>, u64),
+    /// Pieces of that which are verified, where and how long.
+    pub(super) verified: Vec<(u64, u32)>,
 }
 
 /// A file that has been written since it was last taken for a flush.
@@ -61,7 +77,7 @@ pub struct Unflushed {
     /// `None` if it is not open any more; then it is opened for the flush.
     file: Option<Arc<File>>,
     root: PathBuf,
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl Unflushed {
@@ -78,9 +94,14 @@ impl Unflushed {
     /// # Errors
     /// As the disk says; nothing of the file may then be recorded as present.
     pub fn sync_data(&self) -> io::Result<()> {
+        self.with(File::sync_data)
+    }
+
+    /// Does something with the open file.
+    pub(super) fn with(&self, work: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
         match &self.file {
-            Some(file) => file.sync_data(),
-            None => folders::open_content(&self.root, &self.path, Open::Read)?.sync_data(),
+            Some(file) => work(file),
+            None => work(&folders::open_content(&self.root, &self.path, Open::Read)?),
         }
     }
 }
@@ -123,13 +144,18 @@ impl Storage {
             window_bytes,
             asked: Asked::default(),
             open: OpenFiles::default(),
+            unsent_bytes: UnsentBytes::default(),
         }
     }
 
     /// Forgets the content and its maps. What was written and not flushed is still written by
     /// the system, but nobody will be told: take [`Storage::files`] first.
     pub fn close(&mut self, swarm: SwarmId) {
-        self.contents.remove(&swarm);
+        if let Some(content) = self.contents.remove(&swarm) {
+            self.unsent_bytes.all -= content.unsent.1;
+            self.unsent_bytes.verified -=
+                content.verified.iter().map(|v| u64::from(v.1)).sum::<u64>();
+        }
         self.windows.remove_swarm(swarm);
         self.open.close(swarm);
     }
@@ -149,15 +175,7 @@ impl Storage {
     pub fn files(&mut self, swarm: SwarmId) -> Vec<Unflushed> {
         let Some(content) = self.contents.get_mut(&swarm) else { return Vec::new() };
         let unflushed = core::mem::take(&mut content.unflushed);
-        unflushed
-            .into_iter()
-            .map(|index| Unflushed {
-                index,
-                file: self.open.find(swarm, index),
-                root: content.root.clone(),
-                path: content.files[index as usize].path.clone(),
-            })
-            .collect()
+        unflushed.into_iter().map(|index| written(swarm, content, index, &mut self.open)).collect()
     }
 
     /// The open files of complete contents that others have changed.
@@ -270,6 +288,8 @@ impl Storage {
             writable,
             unmade: BTreeSet::new(),
             unflushed: BTreeSet::new(),
+            unsent: (BTreeSet::new(), 0),
+            verified: Vec::new(),
         };
         self.contents.insert(swarm, content);
         Ok(())
@@ -366,6 +386,19 @@ impl Storage {
 }
 
 impl Content {
+    /// Shows each part of the range that lies in one file, padding left out: the file, from where, and how long.
+    pub(super) fn spans(&self, mut offset: u64, mut len: u64, mut show: impl FnMut(u32, u64, u64)) {
+        while len > 0 {
+            let Ok((index, within)) = self.locate(offset) else { return };
+            let file = &self.files[index as usize];
+            let here = (file.length - within).min(len);
+            if !file.pad {
+                show(index, within, here);
+            }
+            (offset, len) = (offset + here, len - here);
+        }
+    }
+
     /// The file that holds the byte at `offset`, and where in it.
     pub(super) fn locate(&self, offset: u64) -> Result<(u32, u64), StoreError> {
         if offset >= self.length {
@@ -402,6 +435,21 @@ impl Store for Storage {
         placed: &[Placed],
     ) -> Result<(), StoreError> {
         self.write_runs(swarm, bytes, placed)
+    }
+}
+
+/// A file that was written, open or not.
+pub(super) fn written(
+    swarm: SwarmId,
+    content: &Content,
+    index: u32,
+    open: &mut OpenFiles,
+) -> Unflushed {
+    Unflushed {
+        index,
+        file: open.find(swarm, index),
+        root: content.root.clone(),
+        path: content.files[index as usize].path.clone(),
     }
 }
 

@@ -31,3 +31,4 @@ pub mod turns;
 pub mod watch;
 pub mod window;
 mod write;
+pub mod write_back;

@@ -1,7 +1,9 @@
-//! How long the turns of the loop are: while one lasts, nobody is answered.
+//! How long the turns of the loop are: while one lasts, nobody is answered. And what the longest was spent
+//! on, which of it is ours: while another thread has the processor, or the disk is waited for, the turn lasts on.
 
-use crate::units::time::Duration;
+use crate::units::time::{Duration, Instant};
 use core::fmt;
+use rustix::time::{clock_gettime, ClockId};
 
 /// Buckets for one doubling.
 const STEPS: usize = 8;
@@ -51,9 +53,115 @@ impl Turns {
     }
 }
 
+/// What a turn is spent on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Reading from sockets.
+    Receive,
+    /// Taking what came apart, and writing it to the files.
+    Write,
+    /// Writing content and messages to sockets.
+    Send,
+    /// Hashing.
+    Hash,
+    /// Opening torrents and contents, renaming what is complete.
+    Folders,
+    /// All else: events, accepts, dials, timers, records.
+    Other,
+}
+
+/// Their names, in their order.
+const WORKS: [&str; 6] = ["receive", "write", "send", "hash", "folders", "other"];
+
+/// The turns, and the one that is under way.
+#[derive(Clone, Debug, Default)]
+pub struct TurnMeter {
+    /// All of them.
+    pub turns: Turns,
+    /// How long each had the processor, if that is measured.
+    on_processor: Option<Turns>,
+    /// What the longest was spent on, and how long it had the processor.
+    longest: ([Duration; WORKS.len()], Option<Duration>),
+    spent: [Duration; WORKS.len()],
+    began: Instant,
+    at: Instant,
+    processor_at: Duration,
+}
+
+impl TurnMeter {
+    /// Measures from now on, too, how long a turn has the processor: one call of the system more at both ends.
+    pub fn measure_processor(&mut self) {
+        self.on_processor = Some(Turns::default());
+    }
+
+    /// A turn begins.
+    pub fn begin(&mut self, now: Instant) {
+        (self.began, self.at, self.spent) = (now, now, Default::default());
+        if self.on_processor.is_some() {
+            self.processor_at = processor_time();
+        }
+    }
+
+    /// The time since the last call went to this.
+    pub fn lap(&mut self, now: Instant, work: Work) {
+        self.spent[work as usize] += now - self.at;
+        self.at = now;
+    }
+
+    /// The turn ends.
+    pub fn end(&mut self, now: Instant) {
+        self.lap(now, Work::Other);
+        let span = now - self.began;
+        let mut on_processor = None;
+        if let Some(turns) = &mut self.on_processor {
+            let had = processor_time().saturating_sub(self.processor_at);
+            turns.add(had);
+            on_processor = Some(had);
+        }
+        if span > self.turns.longest() {
+            self.longest = (self.spent, on_processor);
+        }
+        self.turns.add(span);
+    }
+
+    /// What is told of them, a line each.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.turns.to_string()];
+        if let Some(turns) = &self.on_processor {
+            let (most, longest) = (ms(turns.quantile(990)), ms(turns.longest()));
+            lines.push(format!("on the processor p99 {most:.2} ms, max {longest:.2} ms"));
+        }
+        let (spent, had) = &self.longest;
+        let mut parts: Vec<_> =
+            WORKS.iter().zip(spent).filter(|(_, span)| ms(**span) >= 0.1).collect();
+        parts.sort_by_key(|(_, span)| core::cmp::Reverse(**span));
+        let parts: Vec<_> =
+            parts.iter().map(|(name, span)| format!("{name} {:.2}", ms(**span))).collect();
+        let had =
+            had.map_or_else(String::new, |had| format!("; {:.2} ms on the processor", ms(had)));
+        lines.push(format!(
+            "longest turn {:.2} ms: {}{had}",
+            ms(self.turns.longest()),
+            parts.join(", ")
+        ));
+        lines
+    }
+}
+
+/// How long this thread has had the processor.
+fn processor_time() -> Duration {
+    let spec = clock_gettime(ClockId::ThreadCPUTime);
+    let (secs, nanos) = (u64::try_from(spec.tv_sec), u64::try_from(spec.tv_nsec));
+    Duration::from_secs(secs.unwrap_or(0)) + Duration::from_micros(nanos.unwrap_or(0) / 1000)
+}
+
+fn ms(span: Duration) -> f64 {
+    span.as_secs_f64() * 1000.0
+}
+
 impl fmt::Display for Turns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |span: Duration| span.as_secs_f64() * 1000.0;
         let (half, most) = (ms(self.quantile(500)), ms(self.quantile(990)));
         let count: u64 = self.counts.iter().sum();
         write!(
@@ -95,6 +203,29 @@ mod tests {
             assert!(at == 0 || end_of(at - 1) < micros, "{micros}");
         }
         assert_eq!(bucket(u64::MAX), STEPS * DOUBLINGS - 1);
+    }
+
+    #[test]
+    fn the_longest_turn_says_what_it_was_spent_on() {
+        let at = |micros: u64| Instant::from_micros(1_000_000 + micros);
+        let mut meter = TurnMeter::default();
+        for (began, scale) in [(0, 1), (1_000_000, 10), (2_000_000, 2)] {
+            meter.begin(at(began));
+            meter.lap(at(began + 100 * scale), Work::Hash);
+            meter.lap(at(began + 400 * scale), Work::Receive);
+            meter.lap(at(began + 401 * scale), Work::Write);
+            meter.lap(at(began + 600 * scale), Work::Hash);
+            meter.end(at(began + 600 * scale));
+        }
+        let lines = meter.lines();
+        assert!(lines[0].starts_with("3 turns"), "{lines:?}");
+        assert_eq!(lines[1..], ["longest turn 6.00 ms: receive 3.00, hash 2.99"]);
+        meter.measure_processor();
+        meter.begin(at(5_000_000));
+        meter.end(at(15_000_000));
+        let lines = meter.lines();
+        assert!(lines[1].starts_with("on the processor p99 0."), "{lines:?}");
+        assert!(lines[2].starts_with("longest turn 10000.00 ms: other 10000.00; 0."), "{lines:?}");
     }
 
     #[test]

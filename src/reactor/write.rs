@@ -96,6 +96,7 @@ impl Storage {
         run.whole = Some(run.file);
         write_all(&file, &mut run.parts, run.start)
             .map_err(|error| not_written(&path(), &error))?;
+        self.note_unsent(swarm, run.file, run.len);
         run.parts.clear();
         run.len = 0;
         Ok(())

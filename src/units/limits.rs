@@ -75,6 +75,17 @@ pub const TURN_PAYLOAD_MAX: usize = 1024 * 1024;
 /// A connection whose socket took nothing for so long does not keep others from their turn. A
 /// socket takes 32 KiB at a time, which three at once wait 16 ms for at 50 Mbit/s.
 pub const TURN_STANDS: Duration = Duration::from_millis(25);
+/// Bytes received that go on to the disk together: what a slow one takes in a quarter of a second. More often
+/// costs calls, more seldom lets the disk rest meanwhile.
+pub const WRITE_BACK_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes that may wait for the disk whatever the system says: so that it has the next ones when the ones before
+/// are done.
+pub const WRITE_BACK_LEAST: u64 = 2 * WRITE_BACK_BYTES;
+/// Bytes that are not sent on to the disk before their pieces are verified: of large pieces, or many at once,
+/// hardly one is done before much is written.
+pub const UNVERIFIED_BYTES: u64 = 2 * WRITE_BACK_LEAST;
+/// A write that took so long was held up by the system: what one read brings is written in a fiftieth of it.
+pub const HELD_UP: Duration = Duration::from_millis(10);
 /// Bytes hashed in one turn of the loop: more than come in during one, so that a piece is hashed while it is in
 /// the processor's cache and its window is mapped; about 1.2 ms with SHA instructions.
 pub const HASH_SLICE_BYTES: usize = 4 * 1024 * 1024;

@@ -7,8 +7,15 @@ use crate::wire::{self, handshake, message, name, Wire, PLAIN};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// Where the progress of a torrent is kept.
+fn record(host: &Host, torrent: &Torrent) -> PathBuf {
+    host.torrents().join(format!(".reactor-peer/{}.resume", torrent.hex()))
+}
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
@@ -80,7 +87,7 @@ fn after_sigkill_it_goes_on_in_the_middle_of_a_piece() {
     let seeder = TcpListener::bind((address(), 0)).unwrap();
     let known = seeder.local_addr().unwrap().to_string();
     let mut peer = host.start(&["--peer", &known]);
-    let record = host.torrents().join(format!(".reactor-peer/{}.resume", torrent.hex()));
+    let record = record(&host, &torrent);
     // The first record has none of them.
     wait_until(|| record.exists());
     let mut wire = seed_from(&seeder, &torrent);
@@ -111,6 +118,44 @@ fn content_changed_by_others_while_it_runs_is_checked_at_the_next_start() {
     let mut peer = host.start(&[]);
     peer.wait_for("3 of 4 pieces are good, fetching the rest");
     assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn a_start_and_a_stop_that_change_nothing_write_nothing() {
+    let [whole, half] = ["whole.bin", "half.bin"].map(|name| Torrent::single(name, 4 * PIECE));
+    let host = Host::with_content(&whole);
+    host.add(&half);
+    let mut part = half.content.clone();
+    part[PIECE..2 * PIECE].fill(0);
+    fs::write(host.shareable().join("half.bin.part"), part).unwrap();
+    let records = [&whole, &half].map(|torrent| record(&host, torrent));
+    let inodes = || records.each_ref().map(|path| fs::metadata(path).unwrap().ino());
+    let mut before = [0; 2];
+    for turn in 0..3 {
+        let mut peer = host.start(&[]);
+        let known =
+            ["whole.bin: checking -> seeder", "half.bin: waiting", "half.bin: checking -> waiting"];
+        (0..2).for_each(|_| drop(peer.wait_for_any(&known)));
+        assert_eq!(peer.stop(), Some(0));
+        // Each record that is written is another file.
+        assert!(turn == 0 || inodes() == before, "after start {turn}");
+        before = inodes();
+    }
+}
+
+#[test]
+fn at_the_end_all_is_saved_however_many_there_are() {
+    let host = Host::new();
+    let torrents: Vec<_> = (0..300).map(|n| Torrent::single(&format!("t{n}"), BLOCK)).collect();
+    for torrent in &torrents {
+        host.add(torrent);
+        torrent.write_content(&host.shareable());
+    }
+    let mut peer = host.start(&[]);
+    torrents.iter().for_each(|_| drop(peer.wait_for("-> seeder")));
+    assert_eq!(peer.stop(), Some(0));
+    let unsaved = torrents.iter().filter(|torrent| !record(&host, torrent).exists()).count();
+    assert_eq!(unsaved, 0);
 }
 
 #[test]

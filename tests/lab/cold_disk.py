@@ -3,48 +3,17 @@
 
 One host serves a torrent that is not in the page cache, and checks another one that is not either; a
 second host downloads from it. Both tell the length of their turns (`--stats`), and those must stay
-within bounds. With `--slow` each host's folder is a disk of its own, as slow as asked: a loop device
-with an ext4, throttled by the kernel (cgroup v1's blkio, for this device alone).
+within bounds. With `--slow` each host's folder is a disk of its own, as slow as asked.
 """
 
 import os
-import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import lab
+from disk import Disk, alone
 
 STATS = r"loop: \d+ turns, p50 ([\d.]+) ms, p99 ([\d.]+) ms, max ([\d.]+) ms"
-THROTTLE = pathlib.Path("/sys/fs/cgroup/blkio")
-
-
-class Disk:
-    """A small ext4 mounted on a folder, on a device that can be throttled."""
-
-    def __init__(self, folder, mebibytes):
-        self.folder, self.image = folder, folder.with_suffix(".disk")
-        with open(self.image, "wb") as image:
-            os.posix_fallocate(image.fileno(), 0, mebibytes * lab.MIB)
-        run = lambda *argv: subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-        run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", self.image)
-        self.device = run("losetup", "--direct-io=on", "--show", "-f", self.image).strip()
-        run("mount", self.device, folder)
-        about = os.stat(self.device).st_rdev
-        self.number = f"{os.major(about)}:{os.minor(about)}"
-
-    def throttle(self, megabytes, calls):
-        """At most so many MB and calls a second; 0 lifts it."""
-        for what, most in (("bps", megabytes * 1_000_000), ("iops", calls)):
-            for way in ("read", "write"):
-                rule = THROTTLE / f"blkio.throttle.{way}_{what}_device"
-                rule.write_text(f"{self.number} {most}")
-
-    def remove(self):
-        self.throttle(0, 0)
-        subprocess.run(["umount", self.folder], check=True)
-        subprocess.run(["losetup", "-d", self.device], check=True)
 
 
 def forget(path):
@@ -107,7 +76,8 @@ def download(a, b, disks, options):
     lab.expect_same(b.shareable / "served.bin", served, "what was downloaded")
     for process in (seeder, leecher):
         found = process.said(STATS)
-        print(f"  {process.name}: {found[-1].group()}")
+        for match in process.said(r"loop: .*"):
+            print(f"  {process.name}: {match.group()}")
         _, most, longest = map(float, found[-1].groups())
         if most > options.p99 or longest > options.longest:
             raise lab.Failure(f"{process.name}: its loop stood still: {found[-1].group()}")
@@ -125,11 +95,6 @@ if __name__ == "__main__":
         ("--slow", {"type": pair, "metavar": "MB,IOPS", "help": "disks of so many MB and calls a second"}),
         ("--p99", {"type": float, "default": 25, "metavar": "MS", "help": "that 99 of 100 turns keep"}),
         ("--longest", {"type": float, "default": 250, "metavar": "MS", "help": "that every turn keeps"}))
-    if chosen.slow and not (THROTTLE / "blkio.throttle.read_bps_device").exists():
-        lab.skip("cold_disk --slow", "no blkio controller of cgroup v1")
-        sys.exit(0)
-    if chosen.slow and os.environ.get("LAB_MOUNTS") != "private" and not lab.missing_for_hosts():
-        os.environ["LAB_MOUNTS"] = "private"
-        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable,
-                              *sys.argv])
+    if chosen.slow:
+        alone("cold_disk --slow")
     lab.main("cold_disk", run, chosen)

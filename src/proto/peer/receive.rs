@@ -31,6 +31,14 @@ impl Peer {
         }
     }
 
+    /// Whether it sends us blocks that go to the disk.
+    #[must_use]
+    pub fn is_downloading_from(&self, id: ConnId) -> bool {
+        let conn = self.connections.get(id.slot as usize).filter(|conn| conn.id == id);
+        let swarm = conn.and_then(|conn| self.swarms.get(&conn.peering()?.swarm));
+        swarm.is_some_and(|swarm| swarm.stage == Stage::Downloading)
+    }
+
     /// These bytes have come.
     pub fn handle_received(
         &mut self,

@@ -23,7 +23,7 @@ use crate::reactor::contents::{
 };
 use crate::reactor::control::Control;
 use crate::reactor::datagram::Datagrams;
-use crate::reactor::hash::HashQueue;
+use crate::reactor::hash::{HashQueue, Kind};
 use crate::reactor::helper::Helper;
 use crate::reactor::link::Link;
 use crate::reactor::mmap::Storage;
@@ -32,8 +32,9 @@ use crate::reactor::signals::{Signal, Signals};
 use crate::reactor::sockets;
 use crate::reactor::stdin::Stdin;
 use crate::reactor::tls::Authorities;
-use crate::reactor::turns::Turns;
+use crate::reactor::turns::{TurnMeter, Work};
 use crate::reactor::watch::TorrentsFolder;
+use crate::reactor::write_back::WriteBack;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::RECEIVE_BYTES;
 use crate::units::time::{Duration, Instant};
@@ -109,6 +110,9 @@ pub struct Reactor {
     hashes: HashQueue,
     resolver: Helper<names::ResolveJob, names::Resolved>,
     flusher: Helper<FlushJob, Flushed>,
+    write_back: WriteBack,
+    /// Those that are not read from until the disk has taken more, each once.
+    held: Vec<ConnId>,
     links: Vec<Option<Link>>,
     /// The links that can move something now, each once.
     ready: VecDeque<ConnId>,
@@ -120,7 +124,7 @@ pub struct Reactor {
     look_at: Instant,
     /// When what had not come was last asked for again.
     asked_at: Instant,
-    turns: Turns,
+    meter: TurnMeter,
     contents: BTreeMap<SwarmId, Content>,
     /// Swarms whose metadata is still being fetched.
     magnets: BTreeMap<SwarmId, Wanted>,
@@ -145,6 +149,8 @@ pub struct Reactor {
     /// When the DHT's table is saved next.
     table_at: Option<Instant>,
     stop_by: Option<Instant>,
+    /// What is still to be saved at the end.
+    unsaved: VecDeque<SwarmId>,
 }
 
 impl Reactor {
@@ -191,13 +197,15 @@ impl Reactor {
             hashes: HashQueue::never_waiting(),
             resolver: Helper::spawn("resolver", Arc::clone(&waker), names::resolve),
             flusher: Helper::spawn("flusher", Arc::clone(&waker), contents::flush),
+            write_back: WriteBack::new(Arc::clone(&waker)),
+            held: Vec::new(),
             links: Vec::new(),
             ready: VecDeque::new(),
             cold: VecDeque::new(),
             cold_until: Instant::ORIGIN,
             look_at: Instant::ORIGIN,
             asked_at: Instant::ORIGIN,
-            turns: Turns::default(),
+            meter: TurnMeter::default(),
             contents: BTreeMap::new(),
             magnets: BTreeMap::new(),
             scan_at: folder.is_some().then_some(now),
@@ -216,6 +224,7 @@ impl Reactor {
             refused_choice: None,
             table_at: None,
             stop_by: None,
+            unsaved: VecDeque::new(),
         };
         reactor.start_dht();
         Ok(reactor)
@@ -232,7 +241,7 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => other?,
         }
-        let began = self.clock.now();
+        self.meter.begin(self.clock.now());
         let (mut folder_changed, mut controlled) = (false, false);
         for event in &self.events {
             match event.token() {
@@ -262,9 +271,13 @@ impl Reactor {
         self.take_helpers();
         self.take_datagrams();
         self.look_at_disk();
+        self.lap(Work::Other);
         self.move_bytes();
+        self.write_back();
         self.accept();
+        self.lap(Work::Other);
         self.hash();
+        self.lap(Work::Hash);
         let now = self.clock.now();
         self.look_at_interfaces(now);
         self.peer.handle_timeout(now);
@@ -274,18 +287,26 @@ impl Reactor {
         }
         self.try_refused(now);
         if self.scan_at.is_some_and(|at| at <= now) {
+            self.lap(Work::Other);
             self.scan();
+            self.lap(Work::Folders);
         }
         self.save_due(now);
+        self.save_last(now);
         self.save_table_due(now);
-        self.turns.add(self.clock.now() - began);
+        self.meter.end(self.clock.now());
         Ok(())
+    }
+
+    /// The time since the last call went to this.
+    fn lap(&mut self, work: Work) {
+        self.meter.lap(self.clock.now(), work);
     }
 
     /// How long the turns were.
     #[must_use]
-    pub const fn turns(&self) -> &Turns {
-        &self.turns
+    pub fn meter(&mut self) -> &mut TurnMeter {
+        &mut self.meter
     }
 
     /// Something to tell people.
@@ -366,10 +387,8 @@ impl Reactor {
             self.peer.handle_stop(now);
             self.drain();
             self.save_table();
-            let swarms: Vec<SwarmId> = self.contents.keys().copied().collect();
-            for swarm in swarms {
-                self.save(now, swarm);
-            }
+            self.unsaved = self.contents.keys().copied().collect();
+            self.save_last(now);
         }
     }
 
@@ -377,7 +396,8 @@ impl Reactor {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         let said = self.peer.is_stopped() || self.stop_by.is_some_and(|by| by <= self.clock.now());
-        self.stop_by.is_some() && said && self.contents.values().all(|c| !c.flushing)
+        let saved = self.unsaved.is_empty() && self.flusher.pending() == 0;
+        self.stop_by.is_some() && said && saved
     }
 
     fn timeout(&self) -> Duration {
@@ -391,8 +411,10 @@ impl Reactor {
         let save = self.saves().map(|(at, _)| at).min();
         let hash = self.hashes.poll_timeout();
         let cold = self.cold.front().map(|&(at, _)| at);
+        // Later only flushes are waited for, and their end wakes the loop.
+        let stop_by = self.stop_by.filter(|&by| by > now);
         let wakes =
-            [self.scan_at, self.accept_again_at, self.interfaces_at, self.table_at, self.stop_by];
+            [self.scan_at, self.accept_again_at, self.interfaces_at, self.table_at, stop_by];
         [self.peer.poll_timeout(), hash, cold, save, self.refusals.poll_timeout()]
             .into_iter()
             .chain(wakes)
@@ -437,9 +459,11 @@ impl Reactor {
     fn drain(&mut self) {
         while let Some(event) = self.peer.poll_event() {
             match event {
-                Event::Verified(swarm, _) => {
+                Event::Verified(swarm, piece) => {
                     if let Some(content) = self.contents.get_mut(&swarm) {
                         content.dirty = true;
+                        let job = content.job(swarm, piece, Kind::Verify);
+                        self.storage.note_verified(swarm, job.offset, job.len);
                     }
                 }
                 Event::Renamed(id) => {
@@ -461,7 +485,11 @@ impl Reactor {
                     }
                 }
                 Action::DialTls(dial) => self.dial_tls(dial),
-                Action::Finish(swarm) => self.finish(now, swarm),
+                Action::Finish(swarm) => {
+                    self.lap(Work::Other);
+                    self.finish(now, swarm);
+                    self.lap(Work::Folders);
+                }
                 Action::Metadata(swarm, info) => self.metadata(now, swarm, &info),
                 Action::Resolve(host, asker) => self.resolve(now, host, asker),
                 Action::Send(id) => self.want_send(id),

@@ -4,6 +4,7 @@ use super::Reactor;
 use crate::proto::outgoing::Segment;
 use crate::reactor::link::{Link, Moved};
 use crate::reactor::sockets;
+use crate::reactor::turns::Work;
 use crate::units::id::ConnId;
 use crate::units::limits::{
     COLD_AGAIN, COLD_FOR, COLD_PAUSE, COLD_WITHIN, MOVES_A_TURN, MOVE_WITHIN, TURN_BYTES_MAX,
@@ -28,10 +29,13 @@ impl Reactor {
             if link.dialing {
                 self.dialed(id);
             } else {
-                let received = if link.readable { self.receive(id) } else { 0 };
+                let received = if link.can_receive() { self.receive(id) } else { 0 };
                 left = left.saturating_sub(received);
                 let sends = self.link(id).is_some_and(|l| l.can_send());
                 let sent = if sends { self.send(id) } else { 0 };
+                if sends {
+                    self.lap(Work::Send);
+                }
                 left = left.saturating_sub(sent);
             }
             let again = self.link(id).and_then(Link::becomes_ready);
@@ -51,6 +55,10 @@ impl Reactor {
     /// One read; says how many bytes it brought.
     fn receive(&mut self, id: ConnId) -> usize {
         let room = self.peer.receive_room(id).min(self.received.len());
+        if self.write_back.is_full(&self.storage) && self.peer.is_downloading_from(id) {
+            self.hold(id);
+            return 0;
+        }
         let link = self.links.get_mut(id.slot as usize).and_then(Option::as_mut);
         let Some(link) = link.filter(|link| link.id == id) else { return 0 };
         if room == 0 {
@@ -59,12 +67,16 @@ impl Reactor {
         }
         let outcome = link.receive(&mut self.received[..room]);
         let now = self.clock.now();
+        self.meter.lap(now, Work::Receive);
         let mut moved = 0;
         match outcome {
             Moved::Bytes(count) => {
                 moved = count;
                 let bytes = &self.received[..count];
                 self.peer.handle_received(now, id, bytes, &mut self.storage);
+                let written = self.clock.now();
+                self.meter.lap(written, Work::Write);
+                self.write_back.wrote(&self.storage, written - now);
             }
             Moved::Blocked | Moved::Cold => {}
             Moved::End => self.peer.handle_closed(now, id, None),
@@ -75,6 +87,27 @@ impl Reactor {
         }
         self.drain();
         moved
+    }
+
+    /// What it sends would be more than the disk takes: it is read from later.
+    fn hold(&mut self, id: ConnId) {
+        let Some(link) = self.link(id) else { return };
+        link.held = true;
+        self.held.push(id);
+    }
+
+    /// What was received goes on to the disk, and those that were held for it have their turn again.
+    pub(super) fn write_back(&mut self) {
+        if !self.write_back.turn(&mut self.storage) {
+            return;
+        }
+        for id in core::mem::take(&mut self.held) {
+            let ready = self.link(id).and_then(|link| {
+                link.held = false;
+                link.becomes_ready()
+            });
+            self.ready.extend(ready);
+        }
     }
 
     /// One write; says how many bytes it took.

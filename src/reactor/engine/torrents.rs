@@ -8,6 +8,7 @@ use crate::proto::store::Store;
 use crate::reactor::contents::{Content, FlushJob, Flushed, Place};
 use crate::reactor::folders;
 use crate::reactor::hash::{Done, Kind};
+use crate::reactor::helper::PENDING_MAX;
 use crate::reactor::watch::Change;
 use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::SwarmId;
@@ -193,19 +194,33 @@ impl Reactor {
         if !content.is_settled() {
             return;
         }
-        let files = self.storage.files(swarm);
         if let Some(progress) = self.peer.progress(swarm) {
+            let places = &self.options.places;
+            if !self.storage.has_unflushed(swarm) && content.says(&progress, places) {
+                content.dirty = false;
+                return;
+            }
+            let files = self.storage.files(swarm);
             let job = content.flush_job(now, swarm, files, progress, &self.options.places);
             self.submit_flush(job, swarm);
         }
     }
 
     pub(super) fn submit_flush(&mut self, job: FlushJob, swarm: SwarmId) {
-        if self.flusher.submit(job).is_err() {
+        if let Err(job) = self.flusher.submit(job) {
+            self.storage.take_back(swarm, &job.files);
             if let Some(content) = self.contents.get_mut(&swarm) {
                 content.flushing = false;
-                content.dirty = true;
+                content.not_saved();
             }
+        }
+    }
+
+    /// At the end everything is saved once more, as fast as the helper takes it.
+    pub(super) fn save_last(&mut self, now: Instant) {
+        while self.flusher.pending() < PENDING_MAX {
+            let Some(swarm) = self.unsaved.pop_front() else { return };
+            self.save(now, swarm);
         }
     }
 
@@ -220,7 +235,7 @@ impl Reactor {
             content.stamped(&flushed.stamps);
             return content.flush_told.clear();
         };
-        content.dirty = true;
+        content.not_saved();
         self.storage.take_back(flushed.swarm, &flushed.files);
         if let Some(line) = content.flush_told.say(now, error) {
             log::warn!("{}: cannot save its progress: {line}", content.metainfo.name);

@@ -1,0 +1,336 @@
+//! Early write-back: what is received goes on to the disk as it comes, on a thread that may wait for
+//! the disk; and where that does not keep up, less is received.
+//!
+//! A write only puts bytes into memory; the system brings them to the disk when it likes. Who has more
+//! waiting there than the system allows is held up in his next write until it is less: here that would be
+//! the loop, and with it everybody. So the peers of the torrent are let wait before: nothing is read from their sockets,
+//! TCP tells them, and they send as fast as the disk takes it.
+
+// `sync_file_range` is in no crate that hides it.
+#![allow(unsafe_code)]
+
+use super::guard;
+use super::helper::Helper;
+use super::mmap::{written, Storage, Unflushed, UnsentBytes};
+use crate::units::id::SwarmId;
+use crate::units::limits::{HELD_UP, UNVERIFIED_BYTES, WRITE_BACK_BYTES, WRITE_BACK_LEAST};
+use crate::units::time::Duration;
+use mio::Waker;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+/// What was written, on its way to the disk.
+pub struct WriteBack {
+    helper: Helper<Job, Option<Room>>,
+    /// Bytes of the job that is under way.
+    under_way: u64,
+    /// Bytes that may wait for the disk as the system says; `None` before it was asked.
+    allowed: Option<u64>,
+    /// Bytes that may wait for it as experience says: below what was there when a write was held up.
+    learned: u64,
+}
+
+/// What the system lets wait for its disks before it holds up those who write, and what waits now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Room {
+    limit: u64,
+    waiting: u64,
+}
+
+/// A file, and what of it is to go to the disk: from where, and how many bytes; all of it if there is none.
+type Job = Vec<(Unflushed, Vec<(u64, u64)>)>;
+
+impl WriteBack {
+    /// Nothing is under way.
+    #[must_use]
+    pub fn new(waker: Arc<Waker>) -> Self {
+        let helper = Helper::spawn("write-back", waker, write_out);
+        Self { helper, under_way: 0, allowed: None, learned: u64::MAX }
+    }
+
+    /// Sends on what was written, if it is enough. True where there may be room now for those that were
+    /// let wait.
+    pub fn turn(&mut self, storage: &mut Storage) -> bool {
+        let mut done = false;
+        while let Some(room) = self.helper.poll() {
+            (done, self.under_way) = (true, 0);
+            // It is found out by going there again whether a disk has become faster.
+            self.learned = self.learned.saturating_add(WRITE_BACK_BYTES / 8);
+            self.allow(room, storage.unsent_bytes.all);
+        }
+        let UnsentBytes { all, verified } = storage.unsent_bytes;
+        if self.helper.pending() > 0 || (verified < WRITE_BACK_BYTES && all < UNVERIFIED_BYTES) {
+            return done;
+        }
+        if self.allowed.is_none() {
+            self.allow(Room::read(), all);
+        }
+        let (bytes, job) = match verified >= WRITE_BACK_BYTES {
+            true => storage.take_verified(),
+            false => storage.take_unsent(),
+        };
+        // Without a thread the system does it alone, as it likes.
+        if self.helper.submit(job).is_ok() {
+            self.under_way = bytes;
+        }
+        done
+    }
+
+    /// Whether so much waits for the disk that no more should be received.
+    #[must_use]
+    pub fn is_full(&self, storage: &Storage) -> bool {
+        self.under_way > 0 && self.waiting(storage) >= self.most()
+    }
+
+    /// Something received was written, and that took so long.
+    pub fn wrote(&mut self, storage: &Storage, took: Duration) {
+        if took >= HELD_UP {
+            self.learned = (self.waiting(storage) / 4 * 3).max(WRITE_BACK_LEAST);
+        }
+    }
+
+    fn waiting(&self, storage: &Storage) -> u64 {
+        self.under_way + storage.unsent_bytes.all
+    }
+
+    fn most(&self) -> u64 {
+        self.allowed.unwrap_or(u64::MAX).min(self.learned)
+    }
+
+    /// Takes three quarters of what is left by all who write, and our own share as it is.
+    fn allow(&mut self, room: Option<Room>, ours: u64) {
+        self.allowed = room.map(|Room { limit, waiting }| {
+            (limit / 4 * 3 + ours).saturating_sub(waiting).max(WRITE_BACK_LEAST)
+        });
+    }
+}
+
+impl Storage {
+    /// Notes that so many bytes of the file were written.
+    pub(super) fn note_unsent(&mut self, swarm: SwarmId, index: u32, bytes: u64) {
+        if let Some(content) = self.contents.get_mut(&swarm) {
+            content.unsent.0.insert(index);
+            content.unsent.1 += bytes;
+            self.unsent_bytes.all += bytes;
+        }
+    }
+
+    /// Notes that this piece, which was received, is good.
+    pub fn note_verified(&mut self, swarm: SwarmId, offset: u64, len: u32) {
+        if let Some(content) = self.contents.get_mut(&swarm).filter(|c| c.writable) {
+            content.verified.push((offset, len));
+            self.unsent_bytes.verified += u64::from(len);
+        }
+    }
+
+    /// The verified pieces, for the write-back; and how many bytes that takes off.
+    fn take_verified(&mut self) -> (u64, Job) {
+        let (mut bytes, mut job) = (0, Job::new());
+        for (&swarm, content) in &mut self.contents {
+            let mut pieces = core::mem::take(&mut content.verified);
+            pieces.sort_unstable();
+            let mut ranges = BTreeMap::<u32, Vec<(u64, u64)>>::new();
+            for (offset, len) in pieces {
+                content.unsent.1 -= u64::from(len).min(content.unsent.1);
+                bytes += u64::from(len);
+                content.spans(offset, u64::from(len), |file, from, len| {
+                    let ranges = ranges.entry(file).or_default();
+                    match ranges.last_mut().filter(|(start, length)| start + length == from) {
+                        Some((_, length)) => *length += len,
+                        None => ranges.push((from, len)),
+                    }
+                });
+            }
+            if content.unsent.1 == 0 {
+                content.unsent.0.clear();
+            }
+            let file = |(index, ranges)| (written(swarm, content, index, &mut self.open), ranges);
+            job.extend(ranges.into_iter().map(file));
+        }
+        self.unsent_bytes.verified = 0;
+        self.unsent_bytes.all = self.contents.values().map(|content| content.unsent.1).sum();
+        (bytes, job)
+    }
+
+    /// All files with something that was not sent on, for the write-back; and how many bytes.
+    fn take_unsent(&mut self) -> (u64, Job) {
+        let mut job = Job::new();
+        for (&swarm, content) in &mut self.contents {
+            let (files, _) = core::mem::take(&mut content.unsent);
+            content.verified.clear();
+            let file = |index| (written(swarm, content, index, &mut self.open), Vec::new());
+            job.extend(files.into_iter().map(file));
+        }
+        (core::mem::take(&mut self.unsent_bytes).all, job)
+    }
+}
+
+/// The work of the helper: starts the write-back of all, waits for it, and looks how much room there is.
+fn write_out(job: Job) -> Option<Room> {
+    // What cannot be written here fails in the flush as well, which tells of it.
+    let (start, wait) = (libc::SYNC_FILE_RANGE_WRITE, libc::SYNC_FILE_RANGE_WAIT_AFTER);
+    for how in [start, wait] {
+        for (file, ranges) in &job {
+            let all = [(0, 0)];
+            let ranges = if ranges.is_empty() { &all[..] } else { ranges };
+            drop(
+                file.with(|file| ranges.iter().try_for_each(|&range| sync_range(file, range, how))),
+            );
+        }
+    }
+    Room::read()
+}
+
+fn sync_range(file: &File, (from, len): (u64, u64), how: libc::c_uint) -> io::Result<()> {
+    let (from, len) = (libc::off64_t::try_from(from), libc::off64_t::try_from(len));
+    let (Ok(from), Ok(len)) = (from, len) else { return Err(io::ErrorKind::FileTooLarge.into()) };
+    // SAFETY: the descriptor is open while `file` is borrowed, and no memory of ours is touched.
+    match unsafe { libc::sync_file_range(file.as_raw_fd(), from, len, how) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+impl Room {
+    /// As the system says; `None` where it does not.
+    fn read() -> Option<Self> {
+        Self::parse(&std::fs::read_to_string("/proc/vmstat").ok()?)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let page = guard::page_bytes() as u64;
+        let value = |name| {
+            let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+            let found = lines.find(|&(other, _)| other == name)?.1;
+            found.parse::<u64>().ok()?.checked_mul(page)
+        };
+        // Below the middle of the two nobody is held up.
+        let limit =
+            value("nr_dirty_threshold")?.checked_add(value("nr_dirty_background_threshold")?)? / 2;
+        let waiting = value("nr_dirty")?.checked_add(value("nr_writeback")?)?;
+        Some(Self { limit, waiting })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::folders::tests::layout;
+    use super::super::mmap::DEFAULT_BUDGET;
+    use super::*;
+    use crate::proto::store::Store;
+    use mio::{Events, Poll, Token};
+    use std::path::{Path, PathBuf};
+    use tempfile::TempDir;
+
+    const S: SwarmId = SwarmId(1);
+    const MIB: u64 = 1024 * 1024;
+
+    fn stored(files: &[(&str, u64)]) -> (TempDir, Storage) {
+        let folder = TempDir::new().unwrap();
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        let layout = layout(files, 1 << 20);
+        storage.open_write(S, &layout, &folder.path().join("content.part")).unwrap();
+        (folder, storage)
+    }
+
+    fn write(storage: &mut Storage, offset: u64, len: u64) {
+        let len = usize::try_from(len).unwrap();
+        storage.write(S, offset, &vec![7; len]).unwrap();
+    }
+
+    fn said(job: &Job) -> Vec<(PathBuf, Vec<(u64, u64)>)> {
+        job.iter().map(|(file, ranges)| (file.path.clone(), ranges.clone())).collect()
+    }
+
+    #[test]
+    fn verified_pieces_go_as_ranges_of_their_files() {
+        let files = [("a", 1000), (".pad/24", 24), ("b", 5000), ("c", 3000)];
+        let (_folder, mut storage) = stored(&files);
+        write(&mut storage, 0, 9024);
+        assert_eq!(storage.unsent_bytes, UnsentBytes { all: 9000, verified: 0 });
+        // Out of order, and two of them end to end.
+        for (offset, len) in [(3072, 1024), (0, 2048), (2048, 1024), (5000, 2000)] {
+            storage.note_verified(S, offset, len);
+        }
+        let (bytes, job) = storage.take_verified();
+        assert_eq!(bytes, 6096);
+        let expected = [
+            ("a".into(), vec![(0, 1000)]),
+            ("b".into(), vec![(0, 3072), (3976, 1024)]),
+            ("c".into(), vec![(0, 976)]),
+        ];
+        assert_eq!(said(&job), expected);
+        assert_eq!(storage.unsent_bytes, UnsentBytes { all: 2904, verified: 0 });
+        assert_eq!(write_out(job).is_some(), Path::new("/proc/vmstat").exists());
+        // The rest, whether verified or not.
+        storage.note_verified(S, 8000, 1000);
+        let (bytes, job) = storage.take_unsent();
+        assert_eq!((bytes, said(&job).len()), (2904, 3));
+        assert_eq!(storage.unsent_bytes, UnsentBytes::default());
+        // What was sent on unverified does not count twice.
+        storage.note_verified(S, 0, 1000);
+        assert_eq!(storage.take_verified().0, 1000);
+        assert_eq!(storage.unsent_bytes, UnsentBytes::default());
+        write(&mut storage, 0, 10);
+        storage.note_verified(S, 0, 1000);
+        storage.close(S);
+        assert_eq!(storage.unsent_bytes, UnsentBytes::default());
+    }
+
+    #[test]
+    fn nothing_more_is_received_while_too_much_is_under_way() {
+        let (_folder, mut storage) = stored(&[("", 64 * MIB)]);
+        let mut poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), Token(7)).unwrap());
+        let mut write_back = WriteBack::new(waker);
+        write(&mut storage, 0, WRITE_BACK_BYTES);
+        assert!(!write_back.turn(&mut storage));
+        assert_eq!(write_back.under_way, 0, "none of it is verified");
+        (0..8).for_each(|n| storage.note_verified(S, n * MIB, 1 << 20));
+        assert!(!write_back.turn(&mut storage));
+        assert_eq!(write_back.under_way, WRITE_BACK_BYTES);
+        write_back.allowed = Some(WRITE_BACK_LEAST);
+        assert!(!write_back.is_full(&storage));
+        write(&mut storage, WRITE_BACK_BYTES, WRITE_BACK_LEAST - WRITE_BACK_BYTES);
+        assert!(write_back.is_full(&storage));
+        let mut events = Events::with_capacity(1);
+        while !write_back.turn(&mut storage) {
+            poll.poll(&mut events, None).unwrap();
+        }
+        assert!(!write_back.is_full(&storage), "it has arrived");
+        // Unverified for long, it goes all the same.
+        write(&mut storage, WRITE_BACK_LEAST, UNVERIFIED_BYTES);
+        write_back.turn(&mut storage);
+        assert_eq!((write_back.waiting(&storage), storage.unsent_bytes.all), (40 * MIB, 0));
+    }
+
+    #[test]
+    fn the_system_says_how_much_may_wait_and_experience_too() {
+        let text = "nr_free_pages 9\nnr_dirty 100\nnr_writeback 50\nnr_writeback_temp 7\n\
+                    nr_dirty_threshold 60000\nnr_dirty_background_threshold 20000\n";
+        let page = guard::page_bytes() as u64;
+        let room = Room { limit: 40_000 * page, waiting: 150 * page };
+        assert_eq!(Room::parse(text), Some(room));
+        assert_eq!(Room::parse("nr_dirty 100\n"), None);
+        let (_folder, mut storage) = stored(&[("", 64 * MIB)]);
+        let poll = Poll::new().unwrap();
+        let mut write_back =
+            WriteBack::new(Arc::new(Waker::new(poll.registry(), Token(7)).unwrap()));
+        assert_eq!(write_back.most(), u64::MAX);
+        // Others have 100 of the 400 MiB, and 20 are ours.
+        let room = Room { limit: 400 * MIB, waiting: 120 * MIB };
+        write_back.allow(Some(room), 20 * MIB);
+        assert_eq!(write_back.most(), 200 * MIB);
+        write_back.allow(Some(Room { waiting: 600 * MIB, ..room }), 20 * MIB);
+        assert_eq!(write_back.most(), WRITE_BACK_LEAST, "others take it all");
+        write_back.allow(None, 20 * MIB);
+        write(&mut storage, 0, 40 * MIB);
+        write_back.wrote(&storage, Duration::from_millis(9));
+        assert_eq!(write_back.most(), u64::MAX);
+        write_back.wrote(&storage, HELD_UP);
+        assert_eq!(write_back.most(), 30 * MIB);
+    }
+}

@@ -73,7 +73,7 @@ pub(super) struct Content {
 
 /// A file that has been written since it was last taken for a flush.
 pub struct Unflushed {
-    index: u32,
+    pub(super) index: u32,
     /// `None` if it is not open any more; then it is opened for the flush.
     file: Option<Arc<File>>,
     root: PathBuf,

@@ -16,7 +16,6 @@ use crate::units::id::SwarmId;
 use crate::units::limits::{HELD_UP, UNVERIFIED_BYTES, WRITE_BACK_BYTES, WRITE_BACK_LEAST};
 use crate::units::time::Duration;
 use mio::Waker;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -121,7 +120,9 @@ impl Storage {
     /// Notes that this piece, which was received, is good.
     pub fn note_verified(&mut self, swarm: SwarmId, offset: u64, len: u32) {
         if let Some(content) = self.contents.get_mut(&swarm).filter(|c| c.writable) {
-            content.verified.push((offset, len));
+            // In the order in which they lie on the disk.
+            let at = content.verified.partition_point(|&(before, _)| before < offset);
+            content.verified.insert(at, (offset, len));
             self.unsent_bytes.verified += u64::from(len);
         }
     }
@@ -130,25 +131,26 @@ impl Storage {
     fn take_verified(&mut self) -> (u64, Job) {
         let (mut bytes, mut job) = (0, Job::new());
         for (&swarm, content) in &mut self.contents {
-            let mut pieces = core::mem::take(&mut content.verified);
-            pieces.sort_unstable();
-            let mut ranges = BTreeMap::<u32, Vec<(u64, u64)>>::new();
-            for (offset, len) in pieces {
+            let first = job.len();
+            for (offset, len) in core::mem::take(&mut content.verified) {
                 content.unsent.1 -= u64::from(len).min(content.unsent.1);
                 bytes += u64::from(len);
-                content.spans(offset, u64::from(len), |file, from, len| {
-                    let ranges = ranges.entry(file).or_default();
-                    match ranges.last_mut().filter(|(start, length)| start + length == from) {
-                        Some((_, length)) => *length += len,
-                        None => ranges.push((from, len)),
+                content.spans(offset, u64::from(len), |index, from, len| {
+                    match job[first..].last_mut().filter(|(file, _)| file.index == index) {
+                        None => {
+                            let file = written(swarm, content, index, &mut self.open);
+                            job.push((file, vec![(from, len)]));
+                        }
+                        Some((_, ranges)) => match ranges.last_mut() {
+                            Some((start, length)) if *start + *length == from => *length += len,
+                            _ => ranges.push((from, len)),
+                        },
                     }
                 });
             }
             if content.unsent.1 == 0 {
                 content.unsent.0.clear();
             }
-            let file = |(index, ranges)| (written(swarm, content, index, &mut self.open), ranges);
-            job.extend(ranges.into_iter().map(file));
         }
         self.unsent_bytes.verified = 0;
         self.unsent_bytes.all = self.contents.values().map(|content| content.unsent.1).sum();

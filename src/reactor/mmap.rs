@@ -24,9 +24,8 @@ use std::sync::Arc;
 
 /// Bytes mapped at once unless said otherwise; the command line has the same default.
 pub const DEFAULT_BUDGET: usize = 16 * 1024 * 1024;
-/// Bytes of the smallest and the largest window. From 2 MiB on, the system maps large folios of the
-/// page cache whole: receiving into windows of 1 MiB takes 4 s/GiB on ext4, of 2 MiB 0.7 s/GiB,
-/// because every 4 KiB of them faults by itself. Larger ones make the budget coarse.
+/// Bytes of the smallest and the largest window. From 2 MiB on, the system can map a large folio of the
+/// page cache with one fault. Larger ones make the budget coarse.
 const WINDOW_BYTES: (usize, usize) = (2 * 1024 * 1024, 4 * 1024 * 1024);
 
 /// The content of all swarms.

@@ -1,8 +1,8 @@
 //! What is received, on its way into the files.
 //!
 //! It goes there by `pwritev`, blocks that lie end to end with one call. A map would take a fault for each
-//! page of 4 KiB, which the system fills with zeros just before they are overwritten; and on a full disk
-//! it has only a signal to say so, where a call has an error.
+//! page of 4 KiB, or one for 2 MiB that may last 6 ms, and the system fills with zeros what is overwritten
+//! at once; and on a full disk it has only a signal to say so, where a call has an error.
 
 use super::folders;
 use super::mmap::{failed, not_open, Storage};
@@ -14,8 +14,8 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 
 /// Bytes of one system call at most, which do not cross a multiple of it in the file. A call takes
-/// memory in one piece for all of it, and eight pages are what the system always has at hand: with
-/// 64 KiB and more it takes five times as long on a machine whose memory is not all in use.
+/// memory in one piece for all of it, and eight pages are what the system always has at hand: 256 KiB
+/// take five times as long where the host of a virtual machine takes long pieces back when they are free.
 const CALL_BYTES: u64 = 32 * 1024;
 /// Parts in one system call (IOV_MAX on Linux is 1024).
 const PARTS_A_CALL: usize = 64;

@@ -19,6 +19,8 @@ pub struct Candidate {
     pub rate: u64,
     /// Since when it is unchoked, if it is.
     pub unchoked_at: Option<Instant>,
+    /// When it was choked last, or came.
+    pub choked_at: Instant,
     /// It owes us blocks and sends none (BEP 3: anti-snubbing).
     pub snubbed: bool,
 }
@@ -26,19 +28,20 @@ pub struct Candidate {
 /// The peers that deserve the regular slots, best first.
 ///
 /// While downloading: those that send us the most. While seeding: round robin, so that nobody
-/// waits for ever: the unchoked stay until their turn is over, then the fastest takers.
+/// waits for ever: the unchoked stay until their turn is over, then those who have waited for longest. Not
+/// the fastest of them: who was choked just now has a rate still, and who was never served has none.
 #[must_use]
 pub fn rank(candidates: &[Candidate], seeding: bool, now: Instant) -> Vec<ConnId> {
     let mut ranked = candidates.to_vec();
     let had_its_turn = |c: &Candidate| c.unchoked_at.is_some_and(|at| now - at >= TURN);
     if seeding {
         ranked.sort_by_key(|c| {
-            let order = match c.unchoked_at {
-                Some(_) if had_its_turn(c) => 2,
-                Some(_) => 0,
-                None => 1,
+            let (order, since) = match c.unchoked_at {
+                Some(_) if had_its_turn(c) => (2, Instant::ORIGIN),
+                Some(_) => (0, Instant::ORIGIN),
+                None => (1, c.choked_at),
             };
-            (order, core::cmp::Reverse(c.rate), c.conn)
+            (order, since, core::cmp::Reverse(c.rate), c.conn)
         });
     } else {
         ranked.sort_by_key(|c| (c.snubbed, core::cmp::Reverse(c.rate), c.conn));
@@ -108,7 +111,8 @@ mod tests {
 
     fn candidate(slot: u32, rate: u64, unchoked: Option<u64>) -> Candidate {
         let unchoked_at = unchoked.map(|s| Instant::from_micros(s * 1_000_000));
-        Candidate { conn: ConnId { slot, generation: 0 }, rate, unchoked_at, snubbed: false }
+        let (conn, choked_at) = (ConnId { slot, generation: 0 }, Instant::ORIGIN);
+        Candidate { conn, rate, unchoked_at, choked_at, snubbed: false }
     }
 
     #[test]
@@ -142,5 +146,9 @@ mod tests {
         let waiting = candidate(3, 0, None);
         let now = Instant::from_micros(40_000_000);
         assert_eq!(rank(&[long, fresh, waiting], true, now), [fresh.conn, waiting.conn, long.conn]);
+        // Who was choked just now still has a rate, and has had its turn.
+        let choked_at = Instant::from_micros(39_000_000);
+        let before = Candidate { choked_at, ..candidate(4, 9, None) };
+        assert_eq!(rank(&[before, waiting], true, now), [waiting.conn, before.conn]);
     }
 }

@@ -92,6 +92,8 @@ pub struct Peering {
     pub last_block: Instant,
     /// When we unchoked it.
     pub unchoked_at: Option<Instant>,
+    /// When we choked it last, or it came.
+    pub choked_at: Instant,
     /// It owes us blocks and sends none.
     pub snubbed: bool,
     /// It has rejected a request: it is asked for no more until it sends a block, or for a while.
@@ -136,6 +138,7 @@ impl Peering {
             since: now,
             last_block: now,
             unchoked_at: None,
+            choked_at: now,
             snubbed: false,
             refuses: false,
         }

@@ -115,7 +115,8 @@ fn words(error: &rustls::Error) -> String {
         }
         // An authority's own certificate, shown as a server's: so most tools make self-signed ones.
         InvalidCertificate(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "its certificate is self-signed; it needs one that an authority has signed"
+            "its certificate is self-signed as an authority's own; it needs one that an authority has \
+             signed, or one with CA:FALSE, named in SSL_CERT_FILE"
         }
         InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             "it does not speak TLS there; is it http:// and not https://?"

@@ -92,6 +92,21 @@ fn content_that_we_may_not_read_stays_where_it_is() {
 }
 
 #[test]
+fn what_is_still_refused_is_not_told_again_when_a_torrent_goes() {
+    let torrent = Torrent::single("goes.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    fs::create_dir(host.torrents().join("folder.torrent")).unwrap();
+    let mut peer = host.seed();
+    peer.wait_for("folder.torrent: refused: it is not a regular file");
+    fs::remove_file(host.torrents().join("goes.bin.torrent")).unwrap();
+    peer.wait_for("goes.bin.torrent: removed");
+    host.add(&torrent);
+    peer.wait_for("goes.bin: checking -> seeder");
+    assert_eq!(peer.stop(), Some(0));
+    assert_eq!(peer.said("folder.torrent: refused").len(), 1);
+}
+
+#[test]
 fn share_leaves_no_link_where_it_fails() {
     let host = Host::new();
     let output = run(host.folder(), &["share", "/dev/null"]);

@@ -252,10 +252,11 @@ impl Peer {
         self.config.upload_slots.unwrap_or_else(|| swarm.slots.slots()).max(1)
     }
 
-    pub(super) fn choke(&mut self, _now: Instant, id: ConnId) {
+    pub(super) fn choke(&mut self, now: Instant, id: ConnId) {
         let dropped = self.with_peering(id, |peering, swarm, outgoing, _| {
             peering.am_choking = true;
             peering.unchoked_at = None;
+            peering.choked_at = now;
             if let Some(dealer) = &mut swarm.dealer {
                 dealer.take_back(&mut peering.hand, &swarm.picker);
             }
@@ -294,9 +295,9 @@ impl Peer {
         for &conn in members {
             let candidate = self.with_peering(conn, |peering, _, _, _| {
                 let rate = if seeding { peering.up.get(now) } else { peering.down.get(now) };
-                let (unchoked_at, snubbed) = (peering.unchoked_at, peering.snubbed);
-                let wants = peering.peer_interested;
-                wants.then_some(Candidate { conn, rate, unchoked_at, snubbed })
+                let (unchoked_at, choked_at) = (peering.unchoked_at, peering.choked_at);
+                let (snubbed, wants) = (peering.snubbed, peering.peer_interested);
+                wants.then_some(Candidate { conn, rate, unchoked_at, choked_at, snubbed })
             });
             candidates.extend(candidate.flatten());
         }

@@ -60,7 +60,12 @@ impl Refusals {
         self.again_at
     }
 
-    /// This file is another now, or gone, or its torrent is here.
+    /// Files that are gone are refused no longer.
+    pub(super) fn keep(&mut self, is_there: impl Fn(&Path) -> bool) {
+        self.files.retain(|path, _| is_there(path));
+    }
+
+    /// The torrent of this file is here.
     pub(super) fn forget(&mut self, path: &Path) {
         self.files.remove(path);
     }
@@ -118,13 +123,6 @@ impl Reactor {
         for (path, _) in self.refusals.files.iter().filter(|(_, (why, _))| such(why)) {
             folder.reconsider(path);
             self.scan_at = Some(now);
-        }
-    }
-
-    /// Files that are gone are refused no longer.
-    pub(super) fn drop_refused(&mut self) {
-        if let Some(folder) = &self.folder {
-            self.refusals.files.retain(|path, _| folder.knows(path));
         }
     }
 }

@@ -246,6 +246,7 @@ impl Reactor {
         let now = self.clock.now();
         let Some(folder) = &mut self.folder else { return };
         let changes = folder.scan();
+        self.refusals.keep(|path| folder.knows(path));
         self.scan_at = match (folder.is_unsettled(), folder.watch_fd()) {
             (true, _) => Some(now + SETTLE_PAUSE),
             (false, None) => Some(now + SCAN_PAUSE),
@@ -270,7 +271,6 @@ impl Reactor {
                 }
             }
         }
-        self.drop_refused();
     }
 
     pub(super) fn remove_torrent(&mut self, source: &Path) {

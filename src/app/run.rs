@@ -190,6 +190,9 @@ impl Session {
     pub(super) fn serve_on(&mut self) -> Result<u8, Failure> {
         self.open_console();
         let done_when_complete = self.network.exit_when_complete;
+        if done_when_complete && self.reports().is_empty() {
+            log::warn!("no torrent is here yet: waiting for the first one to come and be complete");
+        }
         self.serve(&mut |reactor| {
             let done = reactor.is_at_rest() && reactor.peer().has_given_enough();
             (done_when_complete && done).then_some(Ending::Done)

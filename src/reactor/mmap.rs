@@ -453,7 +453,13 @@ pub(super) fn written(
 }
 
 pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
-    StoreError::new(format!("cannot {what} {}: {error}", folders::shown(path)))
+    let path = folders::shown(path);
+    match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::LOOP) => StoreError::new(format!(
+            "cannot {what} {path}: it is a symbolic link, which could lead anywhere; remove it"
+        )),
+        _ => StoreError::new(format!("cannot {what} {path}: {error}")),
+    }
 }
 
 pub(super) fn not_open() -> StoreError {
@@ -648,6 +654,19 @@ mod tests {
         storage.open_read(S, &layout, &root).unwrap();
         storage.flush_too(S, 0, 16);
         assert!(storage.files(S).is_empty());
+    }
+
+    #[test]
+    fn a_link_in_place_of_content_that_is_written_is_refused_in_words() {
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("elsewhere"), [1; 10]).unwrap();
+        let root = folder.path().join("name.part");
+        std::os::unix::fs::symlink("elsewhere", &root).unwrap();
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        let refused = storage.open_write(S, &layout(&[("", 20)], 16_384), &root).unwrap_err();
+        let words = "name.part: it is a symbolic link, which could lead anywhere; remove it";
+        assert!(refused.to_string().ends_with(words), "{refused}");
+        assert_eq!(fs::read(folder.path().join("elsewhere")).unwrap(), [1; 10]);
     }
 
     #[test]

@@ -13,7 +13,9 @@ use super::guard;
 use super::helper::Helper;
 use super::mmap::{written, Storage, Unflushed, UnsentBytes};
 use crate::units::id::SwarmId;
-use crate::units::limits::{HELD_UP, UNVERIFIED_BYTES, WRITE_BACK_BYTES, WRITE_BACK_LEAST};
+use crate::units::limits::{
+    HELD_UP, UNVERIFIED_BYTES, WRITE_BACK_BYTES, WRITE_BACK_LEAST, WRITE_BACK_MOST,
+};
 use crate::units::time::Duration;
 use mio::Waker;
 use std::fs::File;
@@ -61,13 +63,14 @@ impl WriteBack {
             self.allow(room, storage.unsent_bytes.all);
         }
         let UnsentBytes { all, verified } = storage.unsent_bytes;
-        if self.helper.pending() > 0 || (verified < WRITE_BACK_BYTES && all < UNVERIFIED_BYTES) {
-            return done;
-        }
-        if self.allowed.is_none() {
+        if self.allowed.is_none() && all >= WRITE_BACK_BYTES {
             self.allow(Room::read(), all);
         }
-        let (bytes, job) = match verified >= WRITE_BACK_BYTES {
+        let least = self.least();
+        if self.helper.pending() > 0 || (verified < least && all < least + UNVERIFIED_BYTES) {
+            return done;
+        }
+        let (bytes, job) = match verified >= least {
             true => storage.take_verified(),
             false => storage.take_unsent(),
         };
@@ -99,11 +102,15 @@ impl WriteBack {
         self.allowed.unwrap_or(u64::MAX).min(self.learned)
     }
 
+    /// Bytes that go on together: where much may wait, more of them in fewer calls.
+    fn least(&self) -> u64 {
+        (self.most() / 16).clamp(WRITE_BACK_BYTES, WRITE_BACK_MOST)
+    }
+
     /// Takes three quarters of what is left by all who write, and our own share as it is.
     fn allow(&mut self, room: Option<Room>, ours: u64) {
-        self.allowed = room.map(|Room { limit, waiting }| {
-            (limit / 4 * 3 + ours).saturating_sub(waiting).max(WRITE_BACK_LEAST)
-        });
+        let of = |Room { limit, waiting }| (limit / 4 * 3 + ours).saturating_sub(waiting);
+        self.allowed = Some(room.map_or(u64::MAX, of).max(WRITE_BACK_LEAST));
     }
 }
 
@@ -288,13 +295,13 @@ mod tests {
         let mut poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(7)).unwrap());
         let mut write_back = WriteBack::new(waker);
+        write_back.allowed = Some(WRITE_BACK_LEAST);
         write(&mut storage, 0, WRITE_BACK_BYTES);
         assert!(!write_back.turn(&mut storage));
         assert_eq!(write_back.under_way, 0, "none of it is verified");
         (0..8).for_each(|n| storage.note_verified(S, n * MIB, 1 << 20));
         assert!(!write_back.turn(&mut storage));
         assert_eq!(write_back.under_way, WRITE_BACK_BYTES);
-        write_back.allowed = Some(WRITE_BACK_LEAST);
         assert!(!write_back.is_full(&storage));
         write(&mut storage, WRITE_BACK_BYTES, WRITE_BACK_LEAST - WRITE_BACK_BYTES);
         assert!(write_back.is_full(&storage));
@@ -304,6 +311,7 @@ mod tests {
         }
         assert!(!write_back.is_full(&storage), "it has arrived");
         // Unverified for long, it goes all the same.
+        write_back.allowed = Some(WRITE_BACK_LEAST);
         write(&mut storage, WRITE_BACK_LEAST, UNVERIFIED_BYTES);
         write_back.turn(&mut storage);
         assert_eq!((write_back.waiting(&storage), storage.unsent_bytes.all), (40 * MIB, 0));
@@ -321,11 +329,11 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mut write_back =
             WriteBack::new(Arc::new(Waker::new(poll.registry(), Token(7)).unwrap()));
-        assert_eq!(write_back.most(), u64::MAX);
+        assert_eq!((write_back.most(), write_back.least()), (u64::MAX, WRITE_BACK_MOST));
         // Others have 100 of the 400 MiB, and 20 are ours.
         let room = Room { limit: 400 * MIB, waiting: 120 * MIB };
         write_back.allow(Some(room), 20 * MIB);
-        assert_eq!(write_back.most(), 200 * MIB);
+        assert_eq!((write_back.most(), write_back.least()), (200 * MIB, 200 * MIB / 16));
         write_back.allow(Some(Room { waiting: 600 * MIB, ..room }), 20 * MIB);
         assert_eq!(write_back.most(), WRITE_BACK_LEAST, "others take it all");
         write_back.allow(None, 20 * MIB);

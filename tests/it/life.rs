@@ -144,6 +144,18 @@ fn a_start_and_a_stop_that_change_nothing_write_nothing() {
 }
 
 #[test]
+fn without_a_torrent_the_first_one_is_waited_for_and_that_is_said() {
+    let torrent = Torrent::single("first.bin", PIECE);
+    let host = Host::new();
+    let mut peer = host.start(&["--exit-when-complete"]);
+    peer.wait_for("no torrent is here yet: waiting for the first one");
+    torrent.write_content(&host.shareable());
+    host.add(&torrent);
+    peer.wait_for("-> seeder");
+    assert_eq!(peer.wait_exit().code(), Some(0));
+}
+
+#[test]
 fn at_the_end_all_is_saved_however_many_there_are() {
     let host = Host::new();
     let torrents: Vec<_> = (0..300).map(|n| Torrent::single(&format!("t{n}"), BLOCK)).collect();

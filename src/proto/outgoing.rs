@@ -6,7 +6,7 @@
 use crate::units::geometry::{Block, Geometry};
 use crate::units::id::SwarmId;
 use crate::units::limits::{
-    BLOCKS_AHEAD, BLOCKS_A_CALL, BLOCK_BYTES, REQUESTS_IN_MAX, TURN_PAYLOAD_MAX,
+    BLOCKS_AHEAD, BLOCKS_A_CALL, BLOCKS_A_CALL_MIN, BLOCK_BYTES, REQUESTS_IN_MAX, TURN_PAYLOAD_MAX,
 };
 use crate::wire::message::{self, Message, Span, PIECE_HEAD_BYTES};
 use std::collections::VecDeque;
@@ -92,6 +92,8 @@ pub struct Outgoing {
     backlog: VecDeque<Block>,
     /// Blocks of the backlog that may be sent before others have their turn.
     granted: usize,
+    /// Blocks that the socket may take with one call, by what it took: twice that.
+    reach: usize,
     /// It stands in the queue for its turn, which comes without being asked for again.
     waits: bool,
     /// It has its turn, and goes on when the rate that the user has set allows it.
@@ -208,7 +210,7 @@ impl Outgoing {
         let unsent = &self.outbox[self.outbox_sent..];
         plan.push_bytes(&unsent[..unsent.len().min(BYTES_A_CALL)]);
         let Some((_, geometry)) = of else { return };
-        let most = self.granted.min(BLOCKS_A_CALL).min(most);
+        let most = self.blocks_a_call().min(most);
         let blocks = if unsent.len() > BYTES_A_CALL { 0 } else { most };
         for &block in self.backlog.iter().take(blocks) {
             plan.push_block(block, geometry, 0);
@@ -217,6 +219,11 @@ impl Outgoing {
             let ahead = self.backlog.iter().skip(blocks).take(BLOCKS_AHEAD);
             ahead.for_each(|&block| plan.push_ahead(block, geometry));
         }
+    }
+
+    /// Blocks for the next call: to gather more than the socket takes is work for nothing.
+    fn blocks_a_call(&self) -> usize {
+        self.granted.min(self.reach.max(BLOCKS_A_CALL_MIN))
     }
 
     /// Takes note that the first `count` bytes of the plan are sent; calls `block_sent` for each
@@ -229,6 +236,7 @@ impl Outgoing {
             payload += payload_in(before, step);
             self.current = Some((block, before + step));
             if before + step < PIECE_HEAD_BYTES + block.length as usize {
+                self.reach = 0;
                 return payload;
             }
             self.current = None;
@@ -242,8 +250,11 @@ impl Outgoing {
             self.outbox = Vec::new();
             self.outbox_sent = 0;
         }
+        let planned = self.blocks_a_call();
+        let mut taken = 0;
         while count > 0 {
             let block = self.backlog.pop_front().expect("no more is sent than was planned");
+            taken += 1;
             self.granted = self.granted.saturating_sub(1);
             let whole = PIECE_HEAD_BYTES + block.length as usize;
             let step = count.min(whole);
@@ -255,6 +266,9 @@ impl Outgoing {
                 block_sent(block);
             }
         }
+        let all = taken == planned && self.current.is_none();
+        let least = if all { self.reach } else { 0 };
+        self.reach = (2 * taken).clamp(least, BLOCKS_A_CALL);
         payload
     }
 }
@@ -294,5 +308,37 @@ mod tests {
         plan.look_ahead = false;
         outgoing.plan(of, usize::MAX, &mut plan);
         assert_eq!(plan.ahead, []);
+    }
+
+    #[test]
+    fn a_call_gathers_twice_what_the_last_one_took() {
+        let geometry = Geometry::new(1 << 22, 1 << 22).unwrap();
+        let mut outgoing = Outgoing::default();
+        for n in 0..256 {
+            assert!(outgoing.owe(geometry.block(0, n * 16_384, 16_384).unwrap()));
+        }
+        let of = Some((SwarmId(1), &geometry));
+        let whole = PIECE_HEAD_BYTES + 16_384;
+        let mut call = |takes: Option<usize>| {
+            if outgoing.needs_turn().is_some() {
+                outgoing.grant();
+            }
+            let mut plan = SendPlan::default();
+            outgoing.plan(of, usize::MAX, &mut plan);
+            let blocks = plan.segments.len().div_ceil(2);
+            let len = |segment: &Segment| match *segment {
+                Segment::Bytes(from, to) => to - from,
+                Segment::Content { len, .. } => len,
+            };
+            let all = plan.segments.iter().map(len).sum();
+            outgoing.sent(takes.unwrap_or(all), |_| ());
+            blocks
+        };
+        assert_eq!([None, None, None].map(&mut call), [8, 16, 32]);
+        // The rest of the piece's first 64 blocks; the next 64 in one call.
+        assert_eq!([None, None].map(&mut call), [8, 64]);
+        // The socket is full within the sixth block, then within that again.
+        assert_eq!([Some(5 * whole + 100), Some(10)].map(&mut call), [64, 13]);
+        assert_eq!([None, None].map(&mut call), [9, 16]);
     }
 }

@@ -32,8 +32,10 @@ pub const REQUESTS_IN_MAX: usize = 512;
 pub const REQUESTS_OUT_MAX: usize = 512;
 /// Requests of ours before a rate is known: 256 KiB, so that a slow peer is not owed much.
 pub const REQUESTS_OUT_START: usize = 16;
-/// Blocks gathered into one system call.
-pub const BLOCKS_A_CALL: usize = 16;
+/// Blocks gathered into one system call at least, where so many wait: twice what a socket on a slow line takes.
+pub const BLOCKS_A_CALL_MIN: usize = 8;
+/// Blocks gathered into one system call at most: 1 MiB, which a fast socket takes at once.
+pub const BLOCKS_A_CALL: usize = 64;
 /// Blocks behind those of a call that the disk is asked for, where it has to be waited for: 1 MiB, what a slow
 /// disk brings in one go.
 pub const BLOCKS_AHEAD: usize = 64;
@@ -199,6 +201,7 @@ pub const REDIAL_OTHER_TRIES: u32 = 6;
 const _: () = assert!((METADATA_BYTES_MAX as u64) < TORRENT_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES <= REQUEST_BYTES_MAX);
 const _: () = assert!(REQUESTS_OUT_START <= REQUESTS_OUT_MAX);
+const _: () = assert!(BLOCKS_A_CALL_MIN <= BLOCKS_A_CALL);
 const _: () = assert!(BLOCKS_A_CALL * (BLOCK_BYTES as usize) <= TURN_BYTES_MAX);
 const _: () = assert!(REDIAL_FIRST.as_micros() <= REDIAL_KNOWN_MAX.as_micros());
 const _: () = assert!(COLD_AGAIN.as_micros() < COLD_WITHIN.as_micros());

@@ -308,6 +308,15 @@ impl Announcer {
         }
     }
 
+    /// The attempt in flight has no way out now, which is not its tracker's fault: it is due again.
+    pub fn postpone(&mut self, now: Instant) {
+        self.state = match core::mem::replace(&mut self.state, State::Idle) {
+            State::InFlight(flight) if flight.hops > 0 => State::Redirected(flight),
+            State::InFlight(_) => State::Waiting { due: now },
+            other => other,
+        };
+    }
+
     /// The target of the attempt in flight is ourselves: it is never asked again.
     pub fn handle_own(&mut self, now: Instant) {
         let State::InFlight(flight) = &self.state else { return };

@@ -230,10 +230,16 @@ impl Ports {
     /// Whether a loan can be had.
     #[must_use]
     pub fn has_free(&self) -> bool {
+        self.free_count() > 0
+    }
+
+    /// How many loans can be had.
+    #[must_use]
+    pub fn free_count(&self) -> usize {
         if self.any {
-            self.lent < self.count
+            usize::from(self.count.saturating_sub(self.lent))
         } else {
-            !self.free.is_empty()
+            self.free.len()
         }
     }
 

@@ -19,7 +19,7 @@ impl Peer {
     /// Starts every announce that is due, as far as client ports reach. Says whether one of them is
     /// about to take a port, so that nothing else takes it first.
     pub(super) fn announce_due(&mut self, now: Instant) -> bool {
-        let mut takes_port = false;
+        let mut promised = 0;
         let swarms: Vec<SwarmId> = self.swarms.keys().copied().collect();
         for id in swarms {
             let Some(swarm) = self.swarms.get_mut(&id) else { continue };
@@ -29,17 +29,18 @@ impl Peer {
             self.announce_datagrams(now, id);
             let Some(swarm) = self.swarms.get(&id) else { continue };
             let needs_port = swarm.announcer.needs_port(now);
-            if needs_port && !self.ports.has_free() && self.gives_way_to(now, id).is_none() {
+            let no_port = needs_port && self.ports.free_count() <= promised;
+            if no_port && (promised > 0 || self.gives_way_to(now, id).is_none()) {
                 continue;
             }
             let Some(swarm) = self.swarms.get_mut(&id) else { continue };
             if let Some(attempt) = swarm.announcer.poll(now) {
                 // Names may take long.
-                takes_port |= needs_port && matches!(attempt.target.host, Host::Ip(_));
+                promised += usize::from(needs_port && matches!(attempt.target.host, Host::Ip(_)));
                 self.actions.push_back(Action::Resolve(attempt.target, Asker::Announcer(id)));
             }
         }
-        takes_port
+        promised > 0
     }
 
     /// The addresses of a tracker are known.
@@ -79,14 +80,9 @@ impl Peer {
             self.make_room_for(now, id);
         }
         if !self.dial(now, remote, Purpose::Announce(id), None) {
-            let why = "every client port is in use";
-            self.release_purpose(
-                now,
-                Purpose::Announce(id),
-                None,
-                crate::proto::contacts::Ending::Failed,
-                why,
-            );
+            if let Some(swarm) = self.swarms.get_mut(&id) {
+                swarm.announcer.postpone(now);
+            }
         }
     }
 
@@ -190,9 +186,7 @@ impl Peer {
             }
             Progress::NeedMore | Progress::Redirect => self.announce_datagrams(now, id),
         }
-        if !self.stopping {
-            self.dial_due(now);
-        }
+        self.dial_due(now);
     }
 
     /// The host at this address runs this program: it is a tracker for every swarm that is not

@@ -97,11 +97,8 @@ impl Peer {
     /// Dials whatever is due while there are client ports. Announces come first: they are short,
     /// and peers come from them.
     pub(super) fn dial_due(&mut self, now: Instant) {
-        if self.stopping {
-            return;
-        }
-        if self.announce_due(now) {
-            // The rest comes behind its dial.
+        // What is to be dialed besides comes behind the announce.
+        if self.announce_due(now) || self.stopping {
             return;
         }
         self.fetch_due(now);

@@ -39,11 +39,7 @@ impl Peer {
         self.resolve_named(now);
         self.lsd_due(now);
         self.dht_due(now);
-        if self.stopping {
-            self.announce_due(now);
-        } else {
-            self.dial_due(now);
-        }
+        self.dial_due(now);
     }
 
     /// At most once a second, and only while something is due: who is silent costs nothing.

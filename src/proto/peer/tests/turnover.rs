@@ -29,6 +29,10 @@ struct Crowd {
     /// Dials of the tracker, which is away.
     announces: u32,
     parted: u32,
+    /// The tracker is there, and knows nobody.
+    answers: bool,
+    /// Announces that it has not answered yet.
+    asked: Vec<ConnId>,
 }
 
 impl Crowd {
@@ -45,6 +49,8 @@ impl Crowd {
             open: BTreeMap::new(),
             announces: 0,
             parted: 0,
+            answers: false,
+            asked: Vec::new(),
         }
     }
 
@@ -76,6 +82,17 @@ impl Crowd {
     }
 
     fn drain(&mut self) {
+        self.act();
+        while let Some(conn) = self.asked.pop() {
+            self.peer.handle_connected(self.now, conn, addr(99));
+            let answer = b"HTTP/1.1 200 OK\r\n\r\nd8:intervali1800e5:peers0:e";
+            self.peer.handle_received(self.now, conn, answer, &mut self.store);
+            self.peer.handle_closed(self.now, conn, None);
+            self.act();
+        }
+    }
+
+    fn act(&mut self) {
         while let Some(action) = self.peer.poll_action() {
             match action {
                 Action::Resolve(host, asker) => {
@@ -84,6 +101,10 @@ impl Crowd {
                 }
                 Action::Dial { conn, remote, .. } if remote.ip() == TRACKER => {
                     self.announces += 1;
+                    if self.answers {
+                        self.asked.push(conn);
+                        continue;
+                    }
                     let refused = DialError::Failed("connection refused".into());
                     self.peer.handle_dial_failed(self.now, conn, refused);
                 }
@@ -164,4 +185,21 @@ fn a_second_swarm_gets_its_share() {
     crowd.pass(20);
     let of = |hash: u8| crowd.hosts().iter().filter(|a| crowd.hashes[a].0[0] == hash).count();
     assert_eq!((of(1), of(2)), (1, 1));
+}
+
+#[test]
+fn more_announces_than_ports_are_all_made_one_after_the_other() {
+    let mut crowd = Crowd::new();
+    let announce = "http://10.0.0.77:6969/announce".to_owned();
+    crowd.answers = true;
+    for hash in 1..20 {
+        crowd.add_announced(hash, &[], 0..0, Some(announce.clone()));
+    }
+    crowd.pass(3);
+    assert_eq!(crowd.announces, 19);
+    crowd.peer.handle_stop(crowd.now);
+    crowd.drain();
+    crowd.pass(1);
+    assert_eq!(crowd.announces, 2 * 19, "each says stopped");
+    assert!(crowd.peer.is_stopped());
 }

@@ -144,6 +144,21 @@ fn a_start_and_a_stop_that_change_nothing_write_nothing() {
 }
 
 #[test]
+fn a_torrent_whose_file_is_renamed_goes_on() {
+    let torrent = Torrent::single("kept.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    let mut peer = host.seed();
+    let (old, new) = (host.torrents().join("kept.bin.torrent"), host.torrents().join("z.torrent"));
+    fs::rename(&old, &new).unwrap();
+    peer.wait_for("torrents/kept.bin.torrent: renamed torrents/z.torrent");
+    // It is known by that name from now on.
+    fs::remove_file(&new).unwrap();
+    peer.wait_for("torrents/z.torrent: removed");
+    assert_eq!(peer.stop(), Some(0));
+    assert!(peer.said("kept.bin.torrent: removed").is_empty());
+}
+
+#[test]
 fn without_a_torrent_the_first_one_is_waited_for_and_that_is_said() {
     let torrent = Torrent::single("first.bin", PIECE);
     let host = Host::new();

@@ -16,7 +16,7 @@ use crate::units::limits::{HASH_SLICE_BYTES, HASH_STEP_BYTES, HASH_WITHIN};
 use crate::units::time::Instant;
 use crate::wire::metainfo::Metainfo;
 use crate::wire::resume::Resume;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Reactor {
     /// Joins the swarm of a torrent.
@@ -245,13 +245,14 @@ impl Reactor {
     pub(super) fn scan(&mut self) {
         let now = self.clock.now();
         let Some(folder) = &mut self.folder else { return };
-        let changes = folder.scan();
+        let mut changes = folder.scan();
         self.refusals.keep(|path| folder.knows(path));
         self.scan_at = match (folder.is_unsettled(), folder.watch_fd()) {
             (true, _) => Some(now + SETTLE_PAUSE),
             (false, None) => Some(now + SCAN_PAUSE),
             (false, Some(_)) => folder.is_stray().then(|| now + SCAN_PAUSE),
         };
+        self.follow_renames(&mut changes);
         for change in changes {
             match change {
                 Change::Added(path, bytes) => {
@@ -271,6 +272,27 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    /// A torrent whose file has another name, and is as it was, goes on: it is neither removed nor added.
+    fn follow_renames(&mut self, changes: &mut Vec<Change>) {
+        let gone = |change: &Change| match change {
+            Change::Removed(path) => Some(path.clone()),
+            _ => None,
+        };
+        let gone: Vec<PathBuf> = changes.iter().filter_map(gone).collect();
+        if gone.is_empty() {
+            return;
+        }
+        changes.retain(|change| {
+            let Change::Added(path, bytes) = change else { return true };
+            let Ok(metainfo) = Metainfo::parse(bytes) else { return true };
+            let was = |c: &&mut Content| gone.contains(&c.source) && c.metainfo == metainfo;
+            let Some(content) = self.contents.values_mut().find(was) else { return true };
+            log::info!("{}: renamed {}", folders::shown(&content.source), folders::shown(path));
+            content.source.clone_from(path);
+            false
+        });
     }
 
     pub(super) fn remove_torrent(&mut self, source: &Path) {

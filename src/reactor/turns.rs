@@ -133,18 +133,14 @@ impl TurnMeter {
             lines.push(format!("on the processor p99 {most:.2} ms, max {longest:.2} ms"));
         }
         let (spent, had) = &self.longest;
-        let mut parts: Vec<_> =
-            WORKS.iter().zip(spent).filter(|(_, span)| ms(**span) >= 0.1).collect();
-        parts.sort_by_key(|(_, span)| core::cmp::Reverse(**span));
-        let parts: Vec<_> =
-            parts.iter().map(|(name, span)| format!("{name} {:.2}", ms(**span))).collect();
+        let mut parts = String::new();
+        for (name, span) in WORKS.iter().zip(spent).filter(|(_, span)| ms(**span) >= 0.1) {
+            let comma = if parts.is_empty() { "" } else { ", " };
+            parts += &format!("{comma}{name} {:.2}", ms(*span));
+        }
         let had =
             had.map_or_else(String::new, |had| format!("; {:.2} ms on the processor", ms(had)));
-        lines.push(format!(
-            "longest turn {:.2} ms: {}{had}",
-            ms(self.turns.longest()),
-            parts.join(", ")
-        ));
+        lines.push(format!("longest turn {:.2} ms: {}{had}", ms(self.turns.longest()), parts));
         lines
     }
 }

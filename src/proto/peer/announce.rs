@@ -80,9 +80,14 @@ impl Peer {
             self.make_room_for(now, id);
         }
         if !self.dial(now, remote, Purpose::Announce(id), None) {
-            if let Some(swarm) = self.swarms.get_mut(&id) {
-                swarm.announcer.postpone(now);
-            }
+            self.postpone_announce(now, id);
+        }
+    }
+
+    /// It waits for the next client port that is free.
+    pub(super) fn postpone_announce(&mut self, now: Instant, id: SwarmId) {
+        if let Some(swarm) = self.swarms.get_mut(&id) {
+            swarm.announcer.postpone(now);
         }
     }
 

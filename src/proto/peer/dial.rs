@@ -264,8 +264,20 @@ impl Peer {
         let contact = self.connection(id).and_then(|conn| conn.contact);
         self.remove_quietly(id);
         self.ports.rest(port, now + PORTS_REST);
-        if !self.dial(now, remote, purpose, contact) {
-            self.release_purpose(now, purpose, contact, Ending::NoPort, "no client port is free");
+        if self.dial(now, remote, purpose, contact) {
+            return;
+        }
+        match purpose {
+            Purpose::Announce(swarm) => self.postpone_announce(now, swarm),
+            _ => {
+                self.release_purpose(
+                    now,
+                    purpose,
+                    contact,
+                    Ending::NoPort,
+                    "no client port is free",
+                );
+            }
         }
     }
 }

@@ -48,6 +48,32 @@ fn each_busy_port_is_tried_once_a_second() {
 }
 
 #[test]
+fn an_announce_is_not_given_up_for_our_ports() {
+    let mut bench = Bench::new(100_000, 32_768);
+    bench.peer.learn_tracker(bench.now, addr(9), Some(bench.swarm));
+    bench.peer.dial_due(bench.now);
+    for _ in 0..3 {
+        while let Some(action) = bench.peer.poll_action() {
+            let (ip, now) = (addr(9).ip(), bench.now);
+            match action {
+                Action::Resolve(host, asker) => {
+                    bench.peer.handle_resolved(now, &host, &asker, Ok(vec![(ip, false)]));
+                }
+                Action::Dial { conn, .. } => {
+                    bench.peer.handle_dial_failed(now, conn, DialError::PortBusy);
+                }
+                _ => {}
+            }
+        }
+        let status = bench.peer.swarms[&bench.swarm].announcer.status().to_owned();
+        assert!(!status.contains("port"), "{status}");
+        assert!(bench.peer.poll_timeout().is_some_and(|at| at > bench.now), "no spinning");
+        bench.now = bench.now + Duration::from_secs(1);
+        bench.peer.handle_timeout(bench.now);
+    }
+}
+
+#[test]
 fn a_host_is_not_forgotten_for_our_ports() {
     let mut bench = Bench::new(100_000, 32_768);
     bench.peer.learn_contacts(bench.now, bench.swarm, [addr(1)], false);

@@ -4,6 +4,7 @@
 //! `cargo test --release --test sim lan -- --nocapture` prints the figures.
 
 mod lines;
+mod shapes;
 mod stream;
 
 use super::host::LISTEN;
@@ -31,6 +32,8 @@ const LATENCY: u64 = 150;
 /// Bytes of one connection that the system takes ahead of the line, as we ask it to
 /// (`TCP_NOTSENT_LOWAT`); it takes more when half of them are gone.
 const UNSENT_MAX: usize = 64 * 1024;
+/// Until the end of a connection is told, behind the bytes that are on their way.
+const FAREWELL: u64 = 60_000;
 /// Reading a packet and doing what follows from it.
 const WAKE: u64 = 100;
 
@@ -47,6 +50,8 @@ pub struct Lab {
     /// Bits a second, of every line in each direction.
     pub rate: u64,
     pub max_conns: u16,
+    /// Between the starts of two leechers, in microseconds.
+    pub stagger: u64,
 }
 
 impl Lab {
@@ -61,13 +66,15 @@ impl Lab {
             piece_length: 256 << 10,
             rate: 50_000_000,
             max_conns: 64,
+            stagger: 0,
         }
     }
 
     /// Seconds in which the bytes themselves fit through the lines: the seeder's out, a
-    /// leecher's in, and all lines out together.
+    /// leecher's in, and all lines out together; from the arrival of the last leecher on.
     pub fn optimum(&self) -> f64 {
-        self.length as f64 * 8.0 / self.rate as f64
+        let last = (self.leechers as u64 - 1) * self.stagger;
+        last as f64 / 1e6 + self.length as f64 * 8.0 / self.rate as f64
     }
 }
 
@@ -191,7 +198,8 @@ impl Room {
             lab,
         };
         for i in 0..room.hosts.len() {
-            let at = if i == 0 { 0 } else { START + room.rng.below(100_000) };
+            let later = (i as u64).saturating_sub(1) * room.lab.stagger;
+            let at = if i == 0 { 0 } else { START + later + room.rng.below(100_000) };
             room.schedule(at, Happening::Start(i));
         }
         room
@@ -274,7 +282,7 @@ impl Room {
                 let next = self.lines.left(flow);
                 self.schedule_line(next);
                 if self.ends[flow].closed && self.lines.flows[flow].unsent.len() == 0 {
-                    self.schedule(at + LATENCY, Happening::Ended(flow ^ 1));
+                    self.schedule(at + FAREWELL, Happening::Ended(flow ^ 1));
                 }
                 let room = self.lines.flows[flow].unsent.len() < UNSENT_MAX / 2;
                 if room && std::mem::take(&mut self.ends[flow].wants_room) {
@@ -451,8 +459,7 @@ impl Room {
         self.ends[end].conn = None;
         self.ends[end].closed = true;
         if self.lines.flows[end].unsent.len() == 0 {
-            // Behind the bytes that are on their way.
-            self.schedule(self.now + 60_000, Happening::Ended(end ^ 1));
+            self.schedule(self.now + FAREWELL, Happening::Ended(end ^ 1));
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Request<'a> {
     pub private: bool,
     /// A note for people.
     pub comment: Option<&'a str>,
-    /// The file to write, or a folder for it; NAME.torrent in the current folder if not given.
+    /// The file to write, a folder for it, or `-`: stdout; NAME.torrent in the current folder if not given.
     pub output: Option<&'a Path>,
 }
 
@@ -50,8 +50,9 @@ pub struct Request<'a> {
 pub fn create(request: &Request<'_>, out: &mut dyn Write) -> Result<u8, Failure> {
     create::check_announces(request.announces).map_err(|error| refused(&error))?;
     let name = name_of(request.path)?;
+    let to_stdout = request.output == Some(Path::new("-"));
     let target = target(&name, request.output);
-    if target.symlink_metadata().is_ok() {
+    if !to_stdout && target.symlink_metadata().is_ok() {
         return Err(exists(&target));
     }
     let sources = Sources::find(request.path, &name)?;
@@ -76,11 +77,17 @@ pub fn create(request: &Request<'_>, out: &mut dyn Write) -> Result<u8, Failure>
         creation_date: None,
     })
     .map_err(|error| refused(&format_args!("{}: {error}", text::path(request.path))))?;
+    let metainfo = Metainfo::parse(&bytes).map_err(|error| failed(&target, &error))?;
+    if to_stdout {
+        out.write_all(&bytes)?;
+        out.flush()?;
+        eprintln!("info-hash {}", metainfo.info_hash);
+        return Ok(DONE);
+    }
     write::new_file(&target, &bytes).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(&target),
         _ => failed(&target, &error),
     })?;
-    let metainfo = Metainfo::parse(&bytes).map_err(|error| failed(&target, &error))?;
     let (shown, size, pieces) = (text::path(&target), size(total), text::piece_size(piece_length));
     let plural = if piece_count == 1 { "piece" } else { "pieces" };
     writeln!(out, "{shown}  {}  {size}  {piece_count} {plural} of {pieces}", text::escape(&name))?;

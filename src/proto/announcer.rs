@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod admit;
+mod change;
 mod redirect;
 mod request;
 mod tracker;

@@ -377,7 +377,9 @@ impl fmt::Display for AnnounceError {
                 write!(f, "announce '{text}' has spaces or control characters")
             }
             Self::Long => write!(f, "announce is longer than {ANNOUNCE_BYTES_MAX} bytes"),
-            Self::Scheme(scheme) => write!(f, "announce: '{scheme}://' is no tracker"),
+            Self::Scheme(scheme) => {
+                write!(f, "announce: '{scheme}://' is no tracker; use http, https or udp")
+            }
             Self::Unsupported(scheme) => {
                 write!(f, "announce: {scheme}:// trackers are for browsers; use http, https or udp")
             }

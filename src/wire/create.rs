@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use bendy::encoding::{Encoder, Error};
 
+use super::address::{Announce, AnnounceError};
 use super::bencode::Value;
 use super::magnet::Magnet;
-use super::metainfo::text::escape_cut;
 use super::metainfo::{self, Metainfo, MetainfoError};
 use crate::units::limits::PIECE_BYTES_MAX;
 
@@ -59,8 +59,8 @@ impl Default for Content {
 /// Why there is no such torrent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CreateError {
-    /// An announce that is empty or holds blanks or control characters; safe to show.
-    BadAnnounce(String),
+    /// An announce that is none.
+    BadAnnounce(AnnounceError),
     /// The torrent given, or the one that would be written, is not sound.
     Metainfo(MetainfoError),
     /// No announce where one is needed.
@@ -72,7 +72,7 @@ pub enum CreateError {
 impl fmt::Display for CreateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadAnnounce(address) => write!(f, "'{address}' is no announce address"),
+            Self::BadAnnounce(error) => error.fmt(f),
             Self::Metainfo(error) => write!(f, "{error}"),
             Self::NoAnnounce => f.write_str("no announce address given"),
             Self::NotWritten => f.write_str("the torrent could not be written"),
@@ -252,16 +252,13 @@ fn dictionary(entries: &BTreeMap<&[u8], &[u8]>) -> Vec<u8> {
     bytes
 }
 
-/// Whether addresses can stand in a torrent; not whether a tracker answers there.
+/// Whether addresses can be announced to; not whether a tracker answers there.
 ///
 /// # Errors
-/// [`CreateError::BadAnnounce`] with the first that is empty or holds blanks or control characters.
+/// [`CreateError::BadAnnounce`] with the first to which no peer of this kind could announce.
 pub fn check_announces(addresses: &[String]) -> Result<(), CreateError> {
-    let bad = |c: char| c.is_whitespace() || c.is_control();
-    match addresses.iter().find(|address| address.is_empty() || address.contains(bad)) {
-        Some(address) => Err(CreateError::BadAnnounce(escape_cut(address.as_bytes(), 100))),
-        None => Ok(()),
-    }
+    let mut parsed = addresses.iter().map(|address| Announce::parse(address).map(drop));
+    parsed.find_map(Result::err).map_or(Ok(()), |error| Err(CreateError::BadAnnounce(error)))
 }
 
 #[cfg(test)]
@@ -368,7 +365,10 @@ mod tests {
             format!("d8:announce1:b13:announce-listll1:bel1:cee4:info{info}e")
         );
         assert_eq!(set(&bare, &[]), Err(CreateError::NoAnnounce));
-        assert_eq!(set(&bare, &["a b"]), Err(CreateError::BadAnnounce("a b".into())));
+        for bad in ["", "a b", "ftp://x/", "10.0.0.256", "http://u@x/"] {
+            let refused = set(&bare, &["b", bad]);
+            assert!(matches!(refused, Err(CreateError::BadAnnounce(_))), "{bad}: {refused:?}");
+        }
         assert!(set("de", &["b"]).is_err());
     }
 }

@@ -55,6 +55,18 @@ fn create_makes_the_bytes_that_another_hand_makes() {
 }
 
 #[test]
+fn create_writes_to_stdout_where_that_is_asked_for() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("a"), "x").unwrap();
+    assert_eq!(code(&run(folder.path(), &["create", "a", "--output", "a.torrent"])), 0);
+    let done = run(folder.path(), &["create", "a", "--output", "-"]);
+    assert_eq!(code(&done), 0, "{done:?}");
+    assert_eq!(done.stdout, fs::read(folder.path().join("a.torrent")).unwrap());
+    assert!(text(&done.stderr).starts_with("info-hash "), "{done:?}");
+    assert!(!folder.path().join("-").exists());
+}
+
+#[test]
 fn set_announce_changes_the_outer_dictionary_only() {
     let folder = TempDir::new().unwrap();
     let before = Torrent::announced("age.txt", 100_000, "http://10.0.0.1:5000/announce");
@@ -106,6 +118,7 @@ fn bad_torrents_and_bad_usage_are_refused_with_2() {
         &["set-announce", "bad.torrent", "10.0.0.1"],
         &["show", "missing.torrent"],
         &["create", "missing"],
+        &["create", "bad.torrent", "--announce", "ftp://x/"],
         &["show"],
         &["shwo"],
         &["--listen", "70000"],

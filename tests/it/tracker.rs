@@ -1,9 +1,10 @@
 //! The tracker in every peer, byte by byte; and what a peer says to a tracker.
 
-use crate::process::{address, Host, Peer};
+use crate::process::{address, run, Host, Peer};
 use crate::torrent::{Torrent, PIECE};
 use crate::wire::{
     accept, escape, handshake, http, http_raw, message, split_answer, Wire, EXTENDED, EXTENSION,
+    INTERESTED, PLAIN, UNCHOKE,
 };
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
@@ -288,7 +289,7 @@ fn what_a_peer_tells_a_tracker_and_what_it_takes_from_it() {
     wire.expect_handshake(&torrent);
     wire.send(&handshake([0; 8], torrent.info_hash, [b's'; 20]));
     wire.send(&message(crate::wire::BITFIELD, &torrent.full_bitfield()));
-    wire.send(&message(crate::wire::UNCHOKE, &[]));
+    wire.send(&message(UNCHOKE, &[]));
     wire.serve(&torrent, |_| false);
     let completed = answer_once(&tracker, b"d8:intervali1800e5:peers0:e");
     for pair in ["event=completed", "left=0", "downloaded=98304"] {
@@ -334,4 +335,28 @@ fn a_torrent_that_is_removed_says_stopped() {
     assert!(stopped.contains("event=stopped"), "{stopped}");
     peer.wait_for("told: stopped");
     assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn another_tracker_for_a_torrent_at_work_costs_no_peer() {
+    let trackers = [0, 1].map(|_| TcpListener::bind((address(), 0)).unwrap());
+    let [old, new] =
+        [0, 1].map(|n| format!("http://{}/announce", trackers[n].local_addr().unwrap()));
+    let torrent = Torrent::announced("moved.bin", 3 * PIECE, &old);
+    let host = Host::with_content(&torrent);
+    let mut peer = host.seed();
+    let empty = b"d8:intervali1800e5:peers0:e";
+    assert!(answer_once(&trackers[0], empty).contains("event=started"));
+    peer.wait_for("knows 0 peers");
+    let mut wire = Wire::join(host.addr, address(), &torrent, PLAIN);
+    wire.send(&message(INTERESTED, &[]));
+    wire.next_of(UNCHOKE);
+    let done = run(host.folder(), &["set-announce", "torrents/moved.bin.torrent", &new]);
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    assert!(answer_once(&trackers[1], empty).contains("event=started"));
+    peer.wait_for("moved.bin: other trackers, the same peers");
+    wire.expect_block(&torrent, 0, 0, 16 << 10);
+    peer.signal("TERM");
+    assert!(answer_once(&trackers[1], empty).contains("event=stopped"));
+    assert_eq!(peer.wait_exit().code(), Some(0));
 }

@@ -21,7 +21,7 @@ pub(super) struct ShowArgs {
     pub(super) file: PathBuf,
 }
 
-/// Give a .torrent other trackers; the info-hash stays.
+/// Give a .torrent other trackers; the info-hash stays, and a running peer goes on with the same peers.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "set-announce", help_triggers("-h", "--help"))]
 pub(super) struct SetAnnounceArgs {
@@ -70,7 +70,7 @@ pub(super) struct CreateArgs {
     /// a note for people
     #[argh(option, arg_name = "TEXT")]
     pub(super) comment: Option<String>,
-    /// the file to write (default: NAME.torrent in the current folder)
+    /// the file to write, - is stdout (default: NAME.torrent in the current folder)
     #[argh(option, short = 'o', arg_name = "FILE")]
     pub(super) output: Option<PathBuf>,
     /// file or folder to share

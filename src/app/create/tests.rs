@@ -101,7 +101,7 @@ fn what_cannot_be_shared() {
     let text = made(&name);
     assert!(text.contains("peers would save it as 'a_[2J'") && !text.contains('\x1b'), "{text}");
     let bad = Request { announces: &["a b".into()], ..request(&name) };
-    assert_eq!(line(super::tests::made(&bad)), "'a b' is no announce address");
+    assert_eq!(line(super::tests::made(&bad)), "announce 'a b' has spaces or control characters");
     assert!(!out.exists());
 }
 

@@ -1,11 +1,12 @@
 //! Our announces to trackers, ours among them; and the answers we give as a tracker.
 
+use super::leaving::announces;
 use super::Peer;
 use crate::proto::announcer::{Datagram, Progress};
 use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
 use crate::proto::output::{Action, Asked, Asker, Event, Via};
-use crate::proto::swarm::Swarm;
+use crate::proto::swarm::{Stage, Swarm};
 use crate::proto::tracker::Announced;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN, ROOM_AGAIN_AFTER};
@@ -52,7 +53,9 @@ impl Peer {
         answer: Result<Vec<(IpAddr, bool)>, String>,
     ) {
         let listen = self.config.listen_port;
-        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        // The name of a tracker that was taken away meanwhile helps nobody.
+        let asking = |swarm: &&mut Swarm| swarm.announcer.is_asking(host);
+        let Some(swarm) = self.swarms.get_mut(&id).filter(asking) else { return };
         let ips = match answer {
             Ok(ips) => ips,
             Err(why) => return tell_failure(now, swarm, &why),
@@ -81,6 +84,46 @@ impl Peer {
         }
         if !self.dial(now, remote, Purpose::Announce(id), None) {
             self.postpone_announce(now, id);
+        }
+    }
+
+    /// The torrent has other trackers now; its peers stay. False where it has failed, and is to begin anew.
+    pub fn change_trackers(
+        &mut self,
+        now: Instant,
+        id: SwarmId,
+        announce: Option<&str>,
+        announce_list: &[Vec<String>],
+    ) -> bool {
+        let sound = |swarm: &&mut Swarm| swarm.stage != Stage::Failed;
+        let Some(swarm) = self.swarms.get_mut(&id).filter(sound) else { return false };
+        if (announce, announce_list)
+            == (swarm.torrent.announce.as_deref(), &swarm.torrent.announce_list[..])
+        {
+            return true;
+        }
+        let name = swarm.torrent.name.clone();
+        let errors = swarm.announcer.change(now, announce, announce_list);
+        errors.iter().for_each(|error| log::warn!("{name}: {error}"));
+        swarm.torrent.announce = announce.map(str::to_owned);
+        swarm.torrent.announce_list = announce_list.to_vec();
+        swarm.announce_told.clear();
+        log::info!("{name}: other trackers, the same peers");
+        self.hang_up(id, announces);
+        self.resolve_bare(id);
+        self.dial_due(now);
+        true
+    }
+
+    /// Asks for the addresses of bare announces: they are peers, too. A seeder dials nobody (A6), but may be
+    /// that host itself under a name.
+    pub(super) fn resolve_bare(&mut self, id: SwarmId) {
+        let Some(swarm) = self.swarms.get(&id) else { return };
+        let complete = swarm.stage == Stage::Complete;
+        for host in swarm.announcer.bare_peers() {
+            if !(complete && matches!(host.host, Host::Ip(_))) {
+                self.actions.push_back(Action::Resolve(host.clone(), Asker::Dialer(Some(id))));
+            }
         }
     }
 

@@ -68,7 +68,7 @@ impl Peer {
     }
 
     /// Ends connections of the swarm that are no members, or not yet.
-    fn hang_up(&mut self, id: SwarmId, which: impl Fn(&Connection) -> bool) {
+    pub(super) fn hang_up(&mut self, id: SwarmId, which: impl Fn(&Connection) -> bool) {
         let of = self.connections.iter().filter(|(_, c)| c.swarm() == Some(id) && which(c));
         let of: Vec<ConnId> = of.map(|(_, conn)| conn.id).collect();
         of.into_iter().for_each(|conn| self.remove_quietly(conn));
@@ -76,7 +76,7 @@ impl Peer {
 }
 
 /// Whether the connection is an announce.
-fn announces(conn: &Connection) -> bool {
+pub(super) fn announces(conn: &Connection) -> bool {
     matches!(
         conn.phase,
         Ok(Phase::Announcing { .. } | Phase::Dialing { purpose: Purpose::Announce(_), .. })

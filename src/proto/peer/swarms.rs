@@ -8,7 +8,7 @@ use crate::proto::choker::SlotMeter;
 use crate::proto::closed::Closed;
 use crate::proto::contacts::Contacts;
 use crate::proto::dealer::Dealer;
-use crate::proto::output::{Action, Asker, Event, Status};
+use crate::proto::output::{Action, Event, Status};
 use crate::proto::picker::Picker;
 use crate::proto::repeats::Repeats;
 use crate::proto::store::Store;
@@ -18,7 +18,6 @@ use crate::units::geometry::PieceIndex;
 use crate::units::id::SwarmId;
 use crate::units::rate::Rate;
 use crate::units::time::Instant;
-use crate::wire::address::Host;
 use crate::wire::digest;
 use crate::wire::message::Message;
 use core::net::SocketAddr;
@@ -141,7 +140,6 @@ impl Peer {
         if !swarm.paused {
             swarm.announcer.start(now);
         }
-        let bare: Vec<_> = swarm.announcer.bare_peers().cloned().collect();
         let (info_hash, left, members) =
             (swarm.torrent.info_hash, swarm.left(), swarm.members.clone());
         self.tracker.track(info_hash, left);
@@ -150,13 +148,9 @@ impl Peer {
         let received: Vec<_> =
             swarm.geometry().pieces().filter(|&p| swarm.picker.is_received(p)).collect();
         self.actions.extend(received.into_iter().map(|piece| Action::Verify(id, piece)));
-        for host in bare {
-            match host.host {
-                Host::Ip(_) if complete => {}
-                _ => self.actions.push_back(Action::Resolve(host, Asker::Dialer(Some(id)))),
-            }
-        }
+        self.resolve_bare(id);
         // Hosts that are likely to run this program, and so a tracker.
+        let Some(swarm) = self.swarms.get(&id) else { return };
         let best = swarm.contacts.best().into_iter().take(CONTACTS_AS_TRACKERS);
         let hosts: Vec<_> = best.chain(self.named_addrs()).chain(self.lan_hosts()).collect();
         hosts.into_iter().for_each(|host| self.learn_tracker(now, host, Some(id)));

@@ -252,7 +252,7 @@ impl Reactor {
             (false, None) => Some(now + SCAN_PAUSE),
             (false, Some(_)) => folder.is_stray().then(|| now + SCAN_PAUSE),
         };
-        self.follow_renames(&mut changes);
+        self.follow_changes(now, &mut changes);
         for change in changes {
             match change {
                 Change::Added(path, bytes) => {
@@ -274,25 +274,33 @@ impl Reactor {
         }
     }
 
-    /// A torrent whose file has another name, and is as it was, goes on: it is neither removed nor added.
-    fn follow_renames(&mut self, changes: &mut Vec<Change>) {
+    /// A torrent whose file has another name, or other trackers, goes on: it is neither removed nor added.
+    fn follow_changes(&mut self, now: Instant, changes: &mut Vec<Change>) {
         let gone = |change: &Change| match change {
             Change::Removed(path) => Some(path.clone()),
             _ => None,
         };
         let gone: Vec<PathBuf> = changes.iter().filter_map(gone).collect();
-        if gone.is_empty() {
-            return;
-        }
         changes.retain(|change| {
             let Change::Added(path, bytes) = change else { return true };
             let Ok(metainfo) = Metainfo::parse(bytes) else { return true };
-            let was = |c: &&mut Content| gone.contains(&c.source) && c.metainfo == metainfo;
-            let Some(content) = self.contents.values_mut().find(was) else { return true };
-            log::info!("{}: renamed {}", folders::shown(&content.source), folders::shown(path));
+            let was = |(_, c): &(&SwarmId, &mut Content)| {
+                let same = c.metainfo.info_hash == metainfo.info_hash;
+                same && (c.source == *path || gone.contains(&c.source))
+            };
+            let Some((&id, content)) = self.contents.iter_mut().find(was) else { return true };
+            let (announce, list) = (metainfo.announce.as_deref(), &metainfo.announce_list);
+            if !self.peer.change_trackers(now, id, announce, list) {
+                return true;
+            }
+            if content.source != *path {
+                log::info!("{}: renamed {}", folders::shown(&content.source), folders::shown(path));
+            }
             content.source.clone_from(path);
+            content.metainfo = metainfo;
             false
         });
+        self.drain();
     }
 
     pub(super) fn remove_torrent(&mut self, source: &Path) {

@@ -6,7 +6,7 @@
 //! the loop, and with it everybody. So the peers of the torrent are let wait before: nothing is read from their sockets,
 //! TCP tells them, and they send as fast as the disk takes it.
 
-// `sync_file_range` is in no crate that hides it.
+// `sync_file_range` and `getrusage` are in no crate that hides them.
 #![allow(unsafe_code)]
 
 use super::guard;
@@ -32,6 +32,12 @@ pub struct WriteBack {
     allowed: Option<u64>,
     /// Bytes that may wait for it as experience says: below what was there when a write was held up.
     learned: u64,
+    /// What waited when a write was held up last.
+    held_at: u64,
+    /// By how much `learned` grew last.
+    step: u64,
+    /// How often this thread had slept when the turn began, if anything waited for the disk then.
+    slept: Option<libc::c_long>,
 }
 
 /// What the system lets wait for its disks before it holds up those who write, and what waits now.
@@ -49,7 +55,13 @@ impl WriteBack {
     #[must_use]
     pub fn new(waker: Arc<Waker>) -> Self {
         let helper = Helper::spawn("write-back", waker, write_out);
-        Self { helper, under_way: 0, allowed: None, learned: u64::MAX }
+        let learned = u64::MAX;
+        Self { helper, under_way: 0, allowed: None, learned, held_at: 0, step: 0, slept: None }
+    }
+
+    /// A turn begins: the loop has waited for its events.
+    pub fn begin(&mut self, storage: &Storage) {
+        self.slept = (self.waiting(storage) > 0).then(times_slept);
     }
 
     /// Sends on what was written, if it is enough. True where there may be room now for those that were
@@ -58,8 +70,7 @@ impl WriteBack {
         let mut done = false;
         while let Some(room) = self.helper.poll() {
             (done, self.under_way) = (true, 0);
-            // It is found out by going there again whether a disk has become faster.
-            self.learned = self.learned.saturating_add(WRITE_BACK_BYTES / 8);
+            self.grow();
             self.allow(room, storage.unsent_bytes.all);
         }
         let UnsentBytes { all, verified } = storage.unsent_bytes;
@@ -89,9 +100,29 @@ impl WriteBack {
 
     /// Something received was written, and that took so long.
     pub fn wrote(&mut self, storage: &Storage, took: Duration) {
-        if took >= HELD_UP {
-            self.learned = (self.waiting(storage) / 4 * 3).max(WRITE_BACK_LEAST);
+        if took < HELD_UP {
+            return;
         }
+        // A thread that had no processor, or memory that did not come, is not the disk.
+        let slept = times_slept();
+        if self.slept.replace(slept).is_none_or(|before| before == slept) {
+            return;
+        }
+        self.held_at = self.waiting(storage);
+        self.step = (self.held_at / 64).max(WRITE_BACK_BYTES / 8);
+        self.learned = (self.held_at / 4 * 3).max(WRITE_BACK_LEAST);
+        let (ms, mib) = (took.as_millis(), |bytes| bytes >> 20);
+        let (held_at, learned) = (mib(self.held_at), mib(self.learned));
+        log::debug!("the disk is behind: a write took {ms} ms while {held_at} MiB waited for it; now it is {learned} at most");
+    }
+
+    /// More may wait. It is found out by going there again whether a disk has become faster; who has come past
+    /// the place goes on in ever larger steps: there it was something else, or it is over.
+    fn grow(&mut self) {
+        if self.learned > self.held_at {
+            self.step = self.step.saturating_mul(2);
+        }
+        self.learned = self.learned.saturating_add(self.step);
     }
 
     fn waiting(&self, storage: &Storage) -> u64 {
@@ -191,6 +222,17 @@ fn write_out(job: Job) -> Option<Room> {
         }
     }
     Room::read()
+}
+
+/// How often this thread has given up the processor to wait for something. Who is held up for the disk does;
+/// who has lost the processor to another thread does not, nor does who waits for memory to be brought or cleared.
+fn times_slept() -> libc::c_long {
+    let mut usage = core::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the call fills a `rusage` and touches nothing else; all zeros is one, too.
+    unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init().ru_nvcsw
+    }
 }
 
 fn sync_range(file: &File, (from, len): (u64, u64), how: libc::c_uint) -> io::Result<()> {
@@ -338,9 +380,45 @@ mod tests {
         assert_eq!(write_back.most(), WRITE_BACK_LEAST, "others take it all");
         write_back.allow(None, 20 * MIB);
         write(&mut storage, 0, 40 * MIB);
+        sleep_once(&mut write_back, &storage);
         write_back.wrote(&storage, Duration::from_millis(9));
         assert_eq!(write_back.most(), u64::MAX);
         write_back.wrote(&storage, HELD_UP);
         assert_eq!(write_back.most(), 30 * MIB);
+    }
+
+    /// A turn in which this thread waits for something.
+    fn sleep_once(write_back: &mut WriteBack, storage: &Storage) {
+        write_back.begin(storage);
+        let before = times_slept();
+        while times_slept() == before {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn only_who_slept_was_held_up_and_once_is_soon_made_good() {
+        let (_folder, mut storage) = stored(&[("", 64 * MIB)]);
+        let poll = Poll::new().unwrap();
+        let mut write_back =
+            WriteBack::new(Arc::new(Waker::new(poll.registry(), Token(7)).unwrap()));
+        sleep_once(&mut write_back, &storage);
+        write_back.wrote(&storage, HELD_UP);
+        assert_eq!(write_back.learned, u64::MAX, "nothing of ours waits");
+        write(&mut storage, 0, 64 * MIB);
+        write_back.begin(&storage);
+        write_back.wrote(&storage, Duration::from_secs(1));
+        assert_eq!(write_back.learned, u64::MAX);
+        sleep_once(&mut write_back, &storage);
+        write_back.wrote(&storage, HELD_UP);
+        write_back.wrote(&storage, HELD_UP);
+        assert_eq!(write_back.learned, 48 * MIB);
+        // Slowly where it was held up, then faster and faster.
+        (0..16).for_each(|_| write_back.grow());
+        assert_eq!(write_back.learned, 64 * MIB);
+        (0..9).for_each(|_| write_back.grow());
+        assert!(write_back.learned > 500 * MIB, "{}", write_back.learned);
+        (0..100).for_each(|_| write_back.grow());
+        assert_eq!(write_back.learned, u64::MAX);
     }
 }

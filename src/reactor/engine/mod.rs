@@ -242,6 +242,7 @@ impl Reactor {
             other => other?,
         }
         self.meter.begin(self.clock.now());
+        self.write_back.begin(&self.storage);
         let (mut folder_changed, mut controlled) = (false, false);
         for event in &self.events {
             match event.token() {

@@ -1,12 +1,9 @@
 //! The log: lines on stderr, and in a file if the user wants one.
 
 use log::LevelFilter;
-use simplelog::{
-    ColorChoice, CombinedLogger, Config, ConfigBuilder, SharedLogger, TermLogger, TerminalMode,
-    WriteLogger,
-};
+use simplelog::{Config, ConfigBuilder, WriteLogger};
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -42,20 +39,12 @@ impl Foot {
 /// # Errors
 /// When the log file cannot be written.
 pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<()> {
-    let mut loggers: Vec<Box<dyn SharedLogger>> = Vec::new();
-    if io::stderr().is_terminal() {
-        loggers.push(WriteLogger::new(level, config(), AboveFoot { line: Vec::new() }));
-    } else {
-        // Into a pipe or a file: no colours, no cursor movements.
-        loggers.push(TermLogger::new(level, config(), TerminalMode::Stderr, ColorChoice::Never));
-    }
     if let Some(path) = file {
         let opened = LogFile { path: path.to_owned(), file: open(path)? };
         // Only the first start counts: there is one log.
         let _ = FILE.set(Mutex::new(opened));
-        loggers.push(WriteLogger::new(level, config(), IntoFile));
     }
-    CombinedLogger::init(loggers).map_err(io::Error::other)
+    WriteLogger::init(level, config(), Lines(Vec::new())).map_err(io::Error::other)
 }
 
 /// Opens the log file anew: whoever rotates logs has renamed it and sends SIGHUP.
@@ -109,22 +98,6 @@ struct LogFile {
     file: File,
 }
 
-/// Writes lines into the log file of now.
-struct IntoFile;
-
-impl Write for IntoFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match FILE.get().map(Mutex::lock) {
-            Some(Ok(mut log)) => log.file.write(bytes),
-            _ => Ok(bytes.len()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn config() -> Config {
     let mut config = ConfigBuilder::new();
     config
@@ -136,27 +109,32 @@ fn config() -> Config {
     config.build()
 }
 
-/// Writes lines above the foot.
-struct AboveFoot {
-    line: Vec<u8>,
-}
+/// Writes whole lines above the foot and into the log file; the logger writes a line in parts.
+struct Lines(Vec<u8>);
 
-impl Write for AboveFoot {
+impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // The logger writes a line in parts: the foot comes back with the last of them.
-        self.line.extend_from_slice(bytes);
-        if self.line.ends_with(b"\n") {
-            let Ok(foot) = FOOT.lock() else { return Ok(bytes.len()) };
-            let mut stderr = io::stderr().lock();
-            stderr.write_all(foot.clear().as_bytes())?;
-            stderr.write_all(&self.line)?;
-            stderr.write_all(foot.text().as_bytes())?;
-            self.line.clear();
+        self.0.extend_from_slice(bytes);
+        if self.0.ends_with(b"\n") {
+            // A standard error that is closed and a full disk must not cost the other its line.
+            let _ = above_foot(&self.0);
+            if let Some(Ok(mut log)) = FILE.get().map(Mutex::lock) {
+                let _ = log.file.write_all(&self.0);
+            }
+            self.0.clear();
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
+}
+
+fn above_foot(line: &[u8]) -> io::Result<()> {
+    let Ok(foot) = FOOT.lock() else { return Ok(()) };
+    let mut stderr = io::stderr().lock();
+    stderr.write_all(foot.clear().as_bytes())?;
+    stderr.write_all(line)?;
+    stderr.write_all(foot.text().as_bytes())
 }

@@ -8,7 +8,10 @@ use crate::units::id::ConnId;
 use crate::wire::address::Host;
 use mio::net::TcpStream;
 use mio::Waker;
-use rustls::pki_types::ServerName;
+use rustls::crypto::ring::default_provider;
+use rustls::crypto::{CryptoProvider, KeyProvider};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::sign::SigningKey;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -88,11 +91,28 @@ fn read() -> Result<Arc<ClientConfig>, String> {
              SSL_CERT_FILE"
         ));
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// ring, without what reads and uses keys of our own: 30 KiB of program.
+fn provider() -> CryptoProvider {
+    CryptoProvider { key_provider: &NoKeys, ..default_provider() }
+}
+
+/// A client of trackers has no key of its own to sign with.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(
+        &self,
+        _key: PrivateKeyDer<'static>,
+    ) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("no key of our own is used".to_owned()))
+    }
 }
 
 /// Why TLS has come to nothing, with the mend where there is one.

@@ -58,14 +58,11 @@ fn is_offered(reactor: &Reactor, id: SwarmId, content: &Content) -> bool {
 /// All torrents that are for everybody, with what people are told of each.
 fn shared(reactor: &mut Reactor) -> Vec<Entry> {
     let reports = reactor.reports();
-    let offered = reactor.contents().filter(|(id, content)| is_offered(reactor, *id, content));
-    let entries = offered.filter_map(|(id, content)| {
-        let report = reports.iter().find(|report| report.id == id)?;
-        Some(entry(content, report))
+    let entries = reports.iter().filter_map(|report| {
+        let content = reactor.content(report.id)?;
+        is_offered(reactor, report.id, content).then(|| entry(content, report))
     });
-    let mut entries: Vec<Entry> = entries.take(CATALOGUE_ENTRIES_MAX).collect();
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    entries
+    entries.take(CATALOGUE_ENTRIES_MAX).collect()
 }
 
 fn entry(content: &Content, report: &Report) -> Entry {

@@ -134,7 +134,8 @@ fn span(seconds: u64) -> String {
 
 fn foot(reports: &[Report]) -> String {
     let mut order: Vec<&Report> = reports.iter().collect();
-    order.sort_by_key(|r| (r.have == r.length, core::cmp::Reverse(r.down_rate + r.up_rate)));
+    let rate = |r: &Report| core::cmp::Reverse(r.down_rate + r.up_rate);
+    order.sort_unstable_by_key(|r| (r.have == r.length, rate(r), r.id));
     let mut text = String::new();
     for report in order.iter().take(BARS_MAX) {
         let known = report.status != Status::Metadata;

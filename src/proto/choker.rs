@@ -34,18 +34,15 @@ pub struct Candidate {
 pub fn rank(candidates: &[Candidate], seeding: bool, now: Instant) -> Vec<ConnId> {
     let mut ranked = candidates.to_vec();
     let had_its_turn = |c: &Candidate| c.unchoked_at.is_some_and(|at| now - at >= TURN);
-    if seeding {
-        ranked.sort_by_key(|c| {
-            let (order, since) = match c.unchoked_at {
-                Some(_) if had_its_turn(c) => (2, Instant::ORIGIN),
-                Some(_) => (0, Instant::ORIGIN),
-                None => (1, c.choked_at),
-            };
-            (order, since, core::cmp::Reverse(c.rate), c.conn)
-        });
-    } else {
-        ranked.sort_by_key(|c| (c.snubbed, core::cmp::Reverse(c.rate), c.conn));
-    }
+    ranked.sort_unstable_by_key(|c| {
+        let (order, since) = match c.unchoked_at {
+            _ if !seeding => (u8::from(c.snubbed), Instant::ORIGIN),
+            Some(_) if had_its_turn(c) => (2, Instant::ORIGIN),
+            Some(_) => (0, Instant::ORIGIN),
+            None => (1, c.choked_at),
+        };
+        (order, since, core::cmp::Reverse(c.rate), c.conn)
+    });
     ranked.iter().map(|c| c.conn).collect()
 }
 

@@ -139,14 +139,13 @@ impl Fetch {
 
     /// The whole is wrong. The liar, if there was one sender only.
     pub fn failed(&mut self) -> Option<ConnId> {
-        let senders = self.pieces.iter().filter_map(|piece| match piece {
+        let mut senders = self.pieces.iter().filter_map(|piece| match piece {
             Piece::Got(conn, _) => Some(*conn),
             _ => None,
         });
-        let senders: BTreeSet<ConnId> = senders.collect();
+        let liar = senders.next().filter(|first| senders.all(|sender| sender == *first));
         self.alone = true;
         self.abandon();
-        let liar = senders.first().copied().filter(|_| senders.len() == 1);
         self.tried.extend(liar);
         liar
     }

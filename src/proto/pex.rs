@@ -81,17 +81,19 @@ impl Exchange {
         self.next
     }
 
-    /// The `ut_pex` that makes its list the same as `present`, as far as one message goes.
+    /// The `ut_pex` that makes its list the same as those `present` that concern it, as far as one
+    /// message goes.
     pub fn message(
         &mut self,
         now: Instant,
         present: &BTreeMap<SocketAddr, u8>,
+        concerns: impl Fn(SocketAddr) -> bool,
     ) -> Option<PeerList> {
         if !self.is_due(now) {
             return None;
         }
-        let new = present.iter().filter(|(addr, _)| !self.sent.contains(addr));
-        let gone = self.sent.iter().filter(|addr| !present.contains_key(addr));
+        let new = present.iter().filter(|(addr, _)| concerns(**addr) && !self.sent.contains(addr));
+        let gone = self.sent.iter().filter(|addr| !concerns(**addr) || !present.contains_key(addr));
         let list = PeerList {
             added: new.map(|(&addr, &flags)| (addr, flags)).take(LIST_MAX).collect(),
             dropped: gone.copied().take(LIST_MAX).collect(),
@@ -169,20 +171,35 @@ mod tests {
     #[test]
     fn one_message_a_minute_with_at_most_fifty_of_each() {
         let mut exchange = Exchange::new(at(0));
-        assert_eq!(exchange.message(at(0), &peers(0..0)), None);
-        let first = exchange.message(at(1), &peers(0..120)).unwrap();
+        assert_eq!(exchange.message(at(0), &peers(0..0), |_| true), None);
+        let first = exchange.message(at(1), &peers(0..120), |_| true).unwrap();
         assert_eq!((first.added.len(), first.dropped.len()), (50, 0));
-        assert_eq!(exchange.message(at(60), &peers(0..120)), None);
-        let second = exchange.message(at(61), &peers(0..120)).unwrap();
+        assert_eq!(exchange.message(at(60), &peers(0..120), |_| true), None);
+        let second = exchange.message(at(61), &peers(0..120), |_| true).unwrap();
         assert_eq!(
             (second.added.len(), second.added[0].0.ip().to_string()),
             (50, "10.0.0.50".into())
         );
-        let third = exchange.message(at(121), &peers(30..40)).unwrap();
+        let third = exchange.message(at(121), &peers(30..40), |_| true).unwrap();
         assert_eq!((third.added.len(), third.dropped.len()), (0, 50));
-        let fourth = exchange.message(at(200), &peers(30..40)).unwrap();
+        let fourth = exchange.message(at(200), &peers(30..40), |_| true).unwrap();
         assert_eq!((fourth.added.len(), fourth.dropped.len()), (0, 40));
-        assert_eq!(exchange.message(at(300), &peers(30..40)), None);
+        assert_eq!(exchange.message(at(300), &peers(30..40), |_| true), None);
+    }
+
+    #[test]
+    fn it_hears_of_whom_it_can_reach_and_no_longer_of_others() {
+        let mut exchange = Exchange::new(at(0));
+        let odd = |addr: SocketAddr| addr.ip().to_string().ends_with(['1', '3']);
+        let list = exchange.message(at(1), &peers(0..4), odd).unwrap();
+        assert_eq!(
+            list.added,
+            [("10.0.0.1:5000".parse().unwrap(), 0), ("10.0.0.3:5000".parse().unwrap(), 0)]
+        );
+        let list = exchange
+            .message(at(61), &peers(0..4), |addr| odd(addr) && addr.ip().to_string() != "10.0.0.1")
+            .unwrap();
+        assert_eq!((list.added.len(), list.dropped), (0, vec!["10.0.0.1:5000".parse().unwrap()]));
     }
 
     #[test]

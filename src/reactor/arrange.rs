@@ -11,7 +11,6 @@ use super::folders::{self, rename_new, Layout};
 use crate::units::bitfield::Bitfield;
 use crate::units::padding::Padding;
 use crate::wire::metainfo::Metainfo;
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -119,12 +118,14 @@ pub fn is_whole(metainfo: &Metainfo, index: usize, have: &Bitfield) -> bool {
 /// What FILE.part is called, so that no file of the torrent has that name.
 struct Beside<'a> {
     metainfo: &'a Metainfo,
-    taken: BTreeSet<&'a [String]>,
+    /// The paths of its files, in order.
+    taken: Vec<&'a [String]>,
 }
 
 impl<'a> Beside<'a> {
     fn new(metainfo: &'a Metainfo) -> Self {
-        let taken = metainfo.files.iter().map(|file| &file.path[..]).collect();
+        let mut taken: Vec<&[String]> = metainfo.files.iter().map(|file| &file.path[..]).collect();
+        taken.sort_unstable();
         Self { metainfo, taken }
     }
 
@@ -138,7 +139,9 @@ impl<'a> Beside<'a> {
             if let Some(last) = path.last_mut() {
                 *last = folders::suffixed(&name, &suffix);
             }
-            if !self.taken.contains(&path[..]) && will_do(&path.iter().collect::<PathBuf>()) {
+            if self.taken.binary_search(&&path[..]).is_err()
+                && will_do(&path.iter().collect::<PathBuf>())
+            {
                 break;
             }
         }

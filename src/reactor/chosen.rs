@@ -24,7 +24,9 @@ impl Chosen {
             let (hash, list) = line.split_once(' ')?;
             Some((InfoHash::from_hex(hash)?, Choice::parse(list).ok()?))
         };
-        Self { path, choices: text.lines().filter_map(choice).collect() }
+        let mut choices = BTreeMap::new();
+        choices.extend(text.lines().filter_map(choice));
+        Self { path, choices }
     }
 
     /// The files chosen of that torrent; `None`: all.

@@ -59,7 +59,7 @@ impl Storage {
         if let Some(content) = self.contents.get_mut(&swarm) {
             let files = (0u32..).zip(&layout.files);
             let unmade = files.filter(|(n, file)| *n as usize >= at_once || !file.chosen);
-            content.unmade = unmade.map(|(n, _)| n).collect();
+            content.unmade.extend(unmade.map(|(n, _)| n));
         }
         Ok(())
     }

@@ -19,7 +19,9 @@ impl Paused {
     pub fn load(state: &Path) -> Self {
         let path = state.join("paused");
         let text = std::fs::read_to_string(&path).unwrap_or_default();
-        Self { path, hashes: text.lines().filter_map(InfoHash::from_hex).collect() }
+        let mut hashes = BTreeSet::new();
+        hashes.extend(text.lines().filter_map(InfoHash::from_hex));
+        Self { path, hashes }
     }
 
     /// Whether that torrent is paused.

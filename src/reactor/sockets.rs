@@ -168,7 +168,7 @@ pub fn own_addresses(bind: Option<IpAddr>) -> Vec<IpAddr> {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.segments()[0] & 0xffc0 == 0xfe80,
     };
-    ips.sort_by_key(|ip| (ip.is_loopback(), link_local(ip), ip.is_ipv6(), *ip));
+    ips.sort_unstable_by_key(|ip| (ip.is_loopback(), link_local(ip), ip.is_ipv6(), *ip));
     ips.dedup();
     ips
 }

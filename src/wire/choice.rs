@@ -51,7 +51,7 @@ impl Choice {
     }
 
     fn of(mut ranges: Vec<RangeInclusive<u32>>) -> Self {
-        ranges.sort_by_key(|range| *range.start());
+        ranges.sort_unstable_by_key(|range| *range.start());
         let mut joined: Vec<RangeInclusive<u32>> = Vec::new();
         for range in ranges {
             match joined.last_mut() {

@@ -30,8 +30,7 @@ pub(super) fn help() -> Value {
 }
 
 pub(super) fn status(reactor: &mut Reactor, listen: &[SocketAddr]) -> Value {
-    let mut reports = reactor.reports();
-    reports.sort_by(|a, b| a.name.cmp(&b.name));
+    let reports = reactor.reports();
     let torrents: Vec<Value> = reports
         .iter()
         .map(|report| {
@@ -82,12 +81,10 @@ pub(super) fn peers(reactor: &mut Reactor) -> Value {
 }
 
 pub(super) fn files(reactor: &mut Reactor) -> Value {
-    let reports = reactor.reports();
     let mut files = Vec::new();
-    for (id, content) in reactor.contents() {
-        let status = reports.iter().find(|report| report.id == id);
-        let status = status.map(|report| report.status.to_string());
-        let verified = reactor.verified(id);
+    for report in reactor.reports() {
+        let Some(content) = reactor.content(report.id) else { continue };
+        let verified = reactor.verified(report.id);
         let metainfo = &content.metainfo;
         for (index, file) in metainfo.files.iter().enumerate().filter(|(_, file)| !file.pad) {
             let chosen = content.choice.as_ref().is_none_or(|choice| choice.contains(index));
@@ -98,12 +95,10 @@ pub(super) fn files(reactor: &mut Reactor) -> Value {
                 "length": file.length,
                 "have": verified.as_ref().map_or(0, |have| bytes_of(metainfo, file, have)),
                 "chosen": chosen,
-                "status": status,
+                "status": report.status.to_string(),
             }));
         }
     }
-    // Stable: the files of one torrent stay in its order.
-    files.sort_by(|a, b| a["torrent"].as_str().cmp(&b["torrent"].as_str()));
     json!({ "files": files })
 }
 

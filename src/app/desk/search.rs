@@ -301,7 +301,8 @@ impl Search {
             );
         }
         let all = |pick: fn(&Catalogue) -> &Vec<String>| {
-            let names: BTreeSet<&String> = self.answers.iter().flat_map(|(_, c)| pick(c)).collect();
+            let mut names = BTreeSet::new();
+            names.extend(self.answers.iter().flat_map(|(_, c)| pick(c)));
             let names = names.into_iter().take(CATALOGUE_NEAR_MAX).map(|name| escape(name));
             names.collect::<Vec<_>>().join(", ")
         };
@@ -344,11 +345,12 @@ pub fn rank(sought: &Sought, answers: &[(SocketAddr, Catalogue)]) -> Vec<Holding
     let mut ranked: Vec<Holding> =
         holdings.map(|(info_hash, holders)| Holding { info_hash, holders }).collect();
     for holding in &mut ranked {
-        holding.holders.sort_by_key(|(addr, e)| (core::cmp::Reverse(percent(e)), *addr));
+        holding.holders.sort_unstable_by_key(|(addr, e)| (core::cmp::Reverse(percent(e)), *addr));
     }
     let made = |holding: &Holding| holding.holders.iter().map(|(_, e)| e.made).max();
     let complete = |holding: &Holding| holding.holders.iter().map(|(_, e)| percent(e)).max();
-    ranked.sort_by_key(|h| core::cmp::Reverse((h.holders.len(), complete(h), made(h))));
+    let best = |h: &Holding| core::cmp::Reverse((h.holders.len(), complete(h), made(h)));
+    ranked.sort_unstable_by_key(|holding| (best(holding), holding.info_hash));
     ranked
 }
 

@@ -167,9 +167,13 @@ impl Lookup {
             let candidate = &self.candidates[*at];
             candidate.state == State::Answered && candidate.token.is_some()
         };
-        let mut places: Vec<usize> = (0..self.candidates.len()).filter(gave).collect();
-        places
-            .sort_by_key(|&at| !is_verified(self.candidates[at].id, self.candidates[at].addr.ip()));
+        let fits = |at: &usize| {
+            let candidate = &self.candidates[*at];
+            is_verified(candidate.id, candidate.addr.ip())
+        };
+        let (mut places, others): (Vec<usize>, Vec<usize>) =
+            (0..self.candidates.len()).filter(gave).partition(fits);
+        places.extend(others);
         places.truncate(K);
         places.retain(|at| !self.candidates[*at].told && (done || nearest.contains(at)));
         let take = |at: usize| {

@@ -181,25 +181,18 @@ impl Table {
     /// ones; but a node that was only silent is most likely there, and to leave the nearest out
     /// would lead lookups astray.
     pub(super) fn good_near(&self, name: NodeId) -> Vec<Node> {
-        let mut nodes: Vec<Node> = self.live().filter(|node| node.failures == 0).collect();
-        nodes.sort_unstable_by_key(|node| name.distance(node.id));
-        nodes.truncate(K);
-        nodes
+        nearest(self.live().filter(|node| node.failures == 0).collect(), name, K)
     }
 
     /// Nodes nearest to a name, for a lookup of ours.
     pub(super) fn near(&self, name: NodeId, count: usize) -> Vec<Node> {
-        let mut nodes: Vec<Node> = self.live().collect();
-        // Bad ones only where there are no others.
-        nodes.sort_unstable_by_key(|node| (node.is_bad(), name.distance(node.id)));
-        nodes.truncate(count);
-        nodes
+        nearest(self.live().collect(), name, count)
     }
 
     /// Every node that may be worth a try after a restart, the surest first.
     pub(super) fn worth_saving(&self) -> Vec<(NodeId, SocketAddr)> {
         let mut nodes: Vec<Node> = self.live().filter(|node| !node.is_bad()).collect();
-        nodes.sort_by_key(|node| (node.failures, core::cmp::Reverse(node.seen)));
+        nodes.sort_unstable_by_key(|node| (node.failures, core::cmp::Reverse(node.seen), node.id));
         nodes.into_iter().map(|node| (node.id, node.addr)).collect()
     }
 
@@ -293,6 +286,13 @@ impl Table {
         }
         self.buckets.push(new);
     }
+}
+
+/// As many of these as asked for, the nearest first; bad ones only where there are no others.
+fn nearest(mut nodes: Vec<Node>, name: NodeId, count: usize) -> Vec<Node> {
+    nodes.sort_unstable_by_key(|node| (node.is_bad(), name.distance(node.id)));
+    nodes.truncate(count);
+    nodes
 }
 
 impl Bucket {

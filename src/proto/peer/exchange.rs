@@ -163,10 +163,16 @@ impl Peer {
     pub(super) fn exchange_now(&mut self, now: Instant, id: ConnId) {
         let swarm = self.connection(id).and_then(|conn| conn.swarm());
         let Some(swarm) = swarm.and_then(|id| self.swarms.get(&id)) else { return };
-        let members = swarm.members.iter().filter(|&&member| member != id);
-        let conns = members.filter_map(|m| self.connections.get(m.slot as usize));
-        let present = conns.filter_map(|c| Some((listens_at(c)?, flags_of(c)))).collect();
+        let present = self.present(&swarm.members);
         self.exchange_with(now, id, &present);
+    }
+
+    /// Where each of these listens, with its flags.
+    fn present(&self, members: &[ConnId]) -> BTreeMap<SocketAddr, u8> {
+        let conns = members.iter().filter_map(|m| self.connections.get(m.slot as usize));
+        let mut present = BTreeMap::new();
+        present.extend(conns.filter_map(|c| Some((listens_at(c)?, flags_of(c)))));
+        present
     }
 
     /// `ut_pex` to whom it is due; each minute the whole list by `rp_peers`.
@@ -185,8 +191,7 @@ impl Peer {
             (swarm.id, swarm.members.clone())
         });
         for (id, members) in due.collect::<Vec<(SwarmId, Vec<ConnId>)>>() {
-            let conns = members.iter().filter_map(|m| self.connections.get(m.slot as usize));
-            let present = conns.filter_map(|c| Some((listens_at(c)?, flags_of(c)))).collect();
+            let present = self.present(&members);
             for &member in &members {
                 self.exchange_with(now, member, &present);
                 if again {
@@ -217,12 +222,7 @@ impl Peer {
             let swarm = peering.swarm;
             let Some(exchange) = peering.exchange.as_mut() else { return };
             let concerns = |addr: SocketAddr| Some(addr) != own && reachable(addr, remote);
-            let present = present.iter().map(|(&addr, &flags)| (addr, flags));
-            let list = if exchange.is_due(now) {
-                exchange.message(now, &present.filter(|&(addr, _)| concerns(addr)).collect())
-            } else {
-                None
-            };
+            let list = exchange.message(now, present, concerns);
             // Who is due and hears nothing now waits for somebody to come or go.
             let next = Some(exchange.next()).filter(|&at| at > now);
             if let (Some(next), Some(swarm)) = (next, self.swarms.get_mut(&swarm)) {

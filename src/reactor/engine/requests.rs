@@ -44,7 +44,9 @@ impl Reactor {
     /// How far every torrent is.
     pub fn reports(&mut self) -> Vec<Report> {
         let now = self.clock.now();
-        self.peer.report(now)
+        let mut reports = self.peer.report(now);
+        reports.sort_unstable_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        reports
     }
 
     /// Who is connected.

@@ -330,7 +330,8 @@ impl Content {
         self.lacking == 0
     }
 
-    /// Every piece on disk was checked: puts the content where it can be completed.
+    /// Every piece on disk was checked: puts the content where it can be completed. False where what was
+    /// found good is set aside with the rest: then the torrent is to begin anew.
     ///
     /// # Errors
     /// When the disk says no.
@@ -339,18 +340,24 @@ impl Content {
         swarm: SwarmId,
         places: &Places,
         storage: &mut Storage,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let total = self.metainfo.geometry.piece_count();
         let name = self.metainfo.name.clone();
         if self.place == Place::Part || (self.place == Place::Final && self.has_found_all()) {
-            return Ok(());
+            return Ok(true);
         }
-        if self.found == 0 && total > 0 {
+        if (self.found == 0 && total > 0) || !folders::is_own(&places.shareable, &self.layout) {
             storage.close(swarm);
             let aside = folders::set_aside(&places.shareable, &self.layout);
             let aside =
                 aside.map_err(|error| StoreError::new(format!("set aside {name}: {error}")))?;
-            log::warn!("{name} is another file: it is kept as {}", folders::shown(&aside));
+            let aside = folders::shown(&aside);
+            if self.found > 0 {
+                let found = self.found;
+                log::warn!("{name}: {found} of {total} pieces are good, but it is a link: what it leads to is left alone, {aside} leads there, and all is fetched");
+                return Ok(false);
+            }
+            log::warn!("{name} is another file: it is kept as {aside}");
             self.layout = layout_of(&self.metainfo, self.choice.as_ref());
             let root = folders::part_path(&places.shareable, &self.layout);
             arrange::find(&mut self.layout, &self.metainfo, &root);
@@ -364,7 +371,8 @@ impl Content {
         }
         self.place = Place::Part;
         (self.stamps, self.saved) = (None, None);
-        storage.open_write(swarm, &self.layout, &self.root(places))
+        storage.open_write(swarm, &self.layout, &self.root(places))?;
+        Ok(true)
     }
 
     /// Gives content its final name: all that is wanted of it is there, and `have` says what else.

@@ -100,21 +100,18 @@ pub fn part_path(shareable: &Path, layout: &Layout) -> PathBuf {
 /// than the torrent says is kept whole at NAME.before, and its first bytes are copied.
 ///
 /// # Errors
-/// As the file system says; also when there is a NAME.part already.
+/// As the file system says; also when there is a NAME.part already, or NAME is not [`is_own`].
 pub fn adopt(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
     let (whole, part) = (final_path(shareable, layout), part_path(shareable, layout));
-    let about = whole.symlink_metadata()?;
-    let usable = if layout.multi_file { about.is_dir() } else { about.is_file() };
-    if !usable {
-        set_aside(shareable, layout)?;
-        return Ok(part);
+    if !is_own(shareable, layout) {
+        return Err(refused("it is a link, or not what the torrent says"));
     }
     if part.symlink_metadata().is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
     if !layout.multi_file {
         let length = layout.geometry.length();
-        if about.len() > length {
+        if whole.symlink_metadata()?.len() > length {
             let before = set_aside(shareable, layout)?;
             copy_start(&before, &part, length)?;
         } else {
@@ -139,6 +136,12 @@ pub fn adopt(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
         copy_start(&long, &short, file.length)?;
     }
     Ok(part)
+}
+
+/// Whether NAME is itself the file or folder that the torrent says. What a link leads to is not ours to write.
+pub fn is_own(shareable: &Path, layout: &Layout) -> bool {
+    let about = final_path(shareable, layout).symlink_metadata();
+    about.is_ok_and(|about| if layout.multi_file { about.is_dir() } else { about.is_file() })
 }
 
 /// Renames NAME to NAME.before, or NAME.before.2 and so on; says which.
@@ -598,14 +601,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_adopted_is_set_aside() {
+    fn what_is_not_ours_is_not_adopted() {
         let folder = TempDir::new().unwrap();
         let one = layout(&[("", 5)], 16);
         fs::create_dir(folder.path().join("name")).unwrap();
-        adopt(folder.path(), &one).unwrap();
-        symlink("/dev/null", folder.path().join("name")).unwrap();
-        adopt(folder.path(), &one).unwrap();
-        assert_eq!(names(&folder), ["name.before", "name.before.2"]);
+        assert!(adopt(folder.path(), &one).is_err());
+        set_aside(folder.path(), &one).unwrap();
+        put(&folder, "linked", b"12345");
+        symlink("linked", folder.path().join("name")).unwrap();
+        assert!(adopt(folder.path(), &one).is_err());
+        set_aside(folder.path(), &one).unwrap();
+        assert_eq!(names(&folder), ["linked", "name.before", "name.before.2"]);
     }
 
     #[test]

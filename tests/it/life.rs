@@ -7,7 +7,7 @@ use crate::wire::{self, handshake, message, name, Wire, PLAIN};
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{symlink, MetadataExt};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -345,6 +345,26 @@ fn good_pieces_of_a_damaged_file_are_kept() {
     let pieces: BTreeSet<u32> = asked.iter().map(|a| a.index).collect();
     assert_eq!(pieces, BTreeSet::from([3]));
     assert_eq!(peer.said("7 of 8 pieces are good, fetching the rest").len(), 1);
+}
+
+#[test]
+fn damaged_content_behind_a_link_is_left_alone_and_fetched_whole() {
+    let torrent = Torrent::single("linked.bin", 8 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let mut damaged = torrent.content.clone();
+    damaged[3 * PIECE + 7] ^= 1;
+    let elsewhere = host.folder().join("mine.bin");
+    fs::write(&elsewhere, &damaged).unwrap();
+    symlink(&elsewhere, host.shareable().join("linked.bin")).unwrap();
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known, "--exit-when-complete"]);
+    let asked = seed_from(&seeder, &torrent).serve(&torrent, |_| false);
+    assert_eq!(peer.wait_exit().code(), Some(0), "{:#?}", peer.said(""));
+    torrent.expect_content(&host.shareable());
+    assert_eq!(asked.len(), 16, "the blocks of all pieces");
+    assert_eq!(peer.said("7 of 8 pieces are good, but it is a link").len(), 1);
+    assert_eq!(fs::read(elsewhere).unwrap(), damaged);
 }
 
 #[test]

@@ -30,21 +30,28 @@ impl Reactor {
         let mut changed = self.storage.changed().into_iter();
         let (swarm, index) = changed.find(|(swarm, _)| complete(swarm))?;
         let content = self.contents.get(&swarm)?;
-        let (name, source) = (content.metainfo.name.clone(), content.source.clone());
         let path = self.storage.path(swarm, index);
-        log::warn!("{name}: {} was changed by another program; checking again", shown(&path));
+        let (name, path) = (&content.metainfo.name, shown(&path));
+        log::warn!("{name}: {path} was changed by another program; checking again");
+        self.begin_from_source(now, swarm);
+        Some(swarm)
+    }
+
+    /// The torrent is taken out, and in again from its file.
+    pub(super) fn begin_from_source(&mut self, now: Instant, swarm: SwarmId) {
+        let Some(source) = self.contents.get(&swarm).map(|content| content.source.clone()) else {
+            return;
+        };
         let bytes = match std::fs::read(&source) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let why = StoreError::new(format!("{}: {error}", shown(&source)));
-                self.peer.handle_store_error(now, swarm, &why);
-                return Some(swarm);
+                return self.peer.handle_store_error(now, swarm, &why);
             }
         };
         self.remove_torrent(&source);
         if let Err(why) = self.add_torrent(&source, &bytes) {
             self.refuse(now, source, why);
         }
-        Some(swarm)
     }
 }

@@ -149,8 +149,10 @@ impl Reactor {
     pub(super) fn checked(&mut self, swarm: SwarmId) {
         let now = self.clock.now();
         let Some(content) = self.contents.get_mut(&swarm) else { return };
-        if let Err(error) = content.settle(swarm, &self.options.places, &mut self.storage) {
-            return self.peer.handle_store_error(now, swarm, &error);
+        match content.settle(swarm, &self.options.places, &mut self.storage) {
+            Ok(true) => {}
+            Ok(false) => return self.begin_from_source(now, swarm),
+            Err(error) => return self.peer.handle_store_error(now, swarm, &error),
         }
         if content.place == Place::Part && content.has_found_all() {
             self.finish(now, swarm);

@@ -85,13 +85,16 @@ fn from_here(request: &Request) -> Result<Request, Failure> {
             let path = path.to_str().ok_or_else(|| {
                 Failure::Refused(format!("{}: its path is not UTF-8", text::path(&path)))
             })?;
-            if let Some(choice) = select {
-                let metainfo = Metainfo::parse(&read_torrent(Path::new(path))?);
-                let named = metainfo.map_or(Ok(()), |metainfo| choice.check(&metainfo));
-                named.map_err(|why| Failure::Refused(format!("{}: {why}", text::escape(what))))?;
-            }
+            let bad = |why| Failure::Refused(format!("{}: {why}", text::escape(what)));
+            let metainfo = Metainfo::parse(&read_torrent(Path::new(path))?);
+            let metainfo = metainfo.map_err(|error| bad(error.to_string()))?;
+            select.as_ref().map_or(Ok(()), |choice| choice.check(&metainfo)).map_err(bad)?;
             Ok(Request::Add(path.to_owned(), select.clone()))
         }
+        Request::Add(link, _) => match Magnet::parse(link) {
+            Ok(_) => Ok(request.clone()),
+            Err(error) => Err(Failure::Refused(error.to_string())),
+        },
         other => Ok(other.clone()),
     }
 }

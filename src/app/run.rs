@@ -68,7 +68,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), Failure> {
             std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
                 format!("{folder} is no folder: name another, or move what is there")
             }
-            _ => format!("{folder}: {error}"),
+            _ => format!("cannot make the folder {folder}: {error}"),
         })
     })
 }

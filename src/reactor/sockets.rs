@@ -168,6 +168,7 @@ pub fn own_addresses(bind: Option<IpAddr>) -> Vec<IpAddr> {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.segments()[0] & 0xffc0 == 0xfe80,
     };
+    ips.retain(|&ip| reaches(bind, ip));
     ips.sort_unstable_by_key(|ip| (ip.is_loopback(), link_local(ip), ip.is_ipv6(), *ip));
     ips.dedup();
     ips
@@ -221,6 +222,7 @@ mod tests {
         assert!(is_own(local, Some(local)));
         assert!(!is_own(other, Some(local)));
         assert!(is_own(other, Some(Ipv4Addr::UNSPECIFIED.into())));
+        assert!(own_addresses(Some(Ipv4Addr::UNSPECIFIED.into())).iter().all(IpAddr::is_ipv4));
     }
 
     #[test]

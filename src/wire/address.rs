@@ -105,6 +105,9 @@ impl HostPort {
         if let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(Self { host: Host::from(ip), port: default_port });
         }
+        if text.contains("://") {
+            return Err(AddressError::Host(printable(text)));
+        }
         if text.contains('%') {
             return Err(not_a_host(text.trim_start_matches('[')));
         }
@@ -452,6 +455,7 @@ mod tests {
             assert!(HostPort::parse(text, 5000).is_err(), "{text:?}");
         }
         assert!(shown("fe80::1%eth0").contains("zones"));
+        assert!(shown("http://x").starts_with("'http://x' is neither"));
         assert_eq!(shown("a\r\nb"), "'a\\r\\nb' is neither an IP address nor a host name");
     }
 

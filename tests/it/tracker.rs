@@ -251,6 +251,11 @@ fn ipv6_peers_are_listed_as_peers6() {
 
 /// One request to a tracker written by hand; answers it and returns its target.
 pub fn answer_once(tracker: &TcpListener, body: &[u8]) -> String {
+    answer_once_after(tracker, body, || {})
+}
+
+/// The same; `meanwhile` comes between request and answer.
+fn answer_once_after(tracker: &TcpListener, body: &[u8], meanwhile: impl FnOnce()) -> String {
     let (mut stream, _) = accept(std::slice::from_ref(tracker));
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut target = String::new();
@@ -260,6 +265,7 @@ pub fn answer_once(tracker: &TcpListener, body: &[u8]) -> String {
         reader.read_line(&mut line).unwrap();
         line.len() > 2
     } {}
+    meanwhile();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
     stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
     target.split(' ').nth(1).unwrap().to_owned()
@@ -359,4 +365,22 @@ fn another_tracker_for_a_torrent_at_work_costs_no_peer() {
     peer.signal("TERM");
     assert!(answer_once(&trackers[1], empty).contains("event=stopped"));
     assert_eq!(peer.wait_exit().code(), Some(0));
+}
+
+#[test]
+fn who_is_stopped_while_the_tracker_thinks_says_so_still() {
+    let tracker = TcpListener::bind((address(), 0)).unwrap();
+    let url = format!("http://{}/announce", tracker.local_addr().unwrap());
+    let torrent = Torrent::announced("brief.bin", 3 * PIECE, &url);
+    let host = Host::with_content(&torrent);
+    let mut peer = host.seed();
+    let empty = b"d8:intervali1800e5:peers0:e";
+    let started = answer_once_after(&tracker, empty, || {
+        peer.signal("TERM");
+        peer.wait_for("stopping");
+    });
+    assert!(started.contains("event=started"));
+    assert!(answer_once(&tracker, empty).contains("event=stopped"));
+    assert_eq!(peer.wait_exit().code(), Some(0));
+    assert_eq!(peer.said("announce failed"), [""; 0]);
 }

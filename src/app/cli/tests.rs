@@ -160,7 +160,9 @@ fn numbers_are_checked_in_words() {
     run("--listen 65529");
     assert!(refused("--client-ports some").contains("'range' or 'any'"));
     assert!(refused("--log-level trace").contains("off, error"));
-    assert!(refused("--bind host").contains("IPv4 or IPv6"));
+    for bind in ["host", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+        assert!(refused(&format!("--bind {bind}")).contains("IPv4 or IPv6"), "{bind}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::units::limits::PIECE_BYTES_MAX;
 use crate::wire::choice::Choice;
 use log::LevelFilter;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -52,7 +52,9 @@ pub(super) fn file_list(text: &str) -> Result<Choice, String> {
 
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse().map_err(|_| "it must be an IPv4 or IPv6 address".into())
+    let one = |ip: &IpAddr| !ip.is_multicast() && *ip != Ipv4Addr::BROADCAST;
+    let ip = bare.parse().ok().filter(one);
+    ip.ok_or_else(|| "it must be an IPv4 or IPv6 address of this host".into())
 }
 
 pub(super) fn client_ports(text: &str) -> Result<bool, String> {

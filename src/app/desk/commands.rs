@@ -16,6 +16,7 @@ use crate::wire::choice::Choice;
 use crate::wire::magnet::Magnet;
 use crate::wire::metainfo::{File, Metainfo};
 use serde_json::{json, Value};
+use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -245,7 +246,10 @@ fn add_magnet(reactor: &mut Reactor, link: &str, select: Option<&Choice>) -> Res
     save_atomically(&path, link.as_bytes())
         .map_err(|error| format!("{}: {error}", text::path(&path)))?;
     reactor.rescan();
-    let said = format!("added {}: its metadata is being fetched", magnet.shown_name());
+    let mut said = format!("added {}: its metadata is being fetched", magnet.shown_name());
+    if let Some(choice) = &magnet.select {
+        let _ = write!(said, "; it is refused then if {choice} names none of its files");
+    }
     Ok(json!({
         "name": magnet.name,
         "info_hash": magnet.info_hash.to_string(),

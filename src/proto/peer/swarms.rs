@@ -1,11 +1,13 @@
 //! Torrents come and go, their pieces are checked and verified, their status changes.
 
+use super::leaving::announces;
 use super::Peer;
 use crate::proto::announcer::Announcer;
 use crate::proto::blame::Blame;
 use crate::proto::broadcast::Bulletin;
 use crate::proto::choker::SlotMeter;
 use crate::proto::closed::Closed;
+use crate::proto::connection::{Connection, Phase};
 use crate::proto::contacts::Contacts;
 use crate::proto::dealer::Dealer;
 use crate::proto::output::{Action, Event, Status};
@@ -243,9 +245,19 @@ impl Peer {
         if core::mem::replace(&mut self.stopping, true) {
             return;
         }
-        let all: Vec<_> = self.connections.iter().map(|(_, conn)| conn.id).collect();
-        for id in all {
-            self.close(now, id, Closed::Stopping);
+        // A tracker that has our announce may answer it: who it knows must tell it `stopped`.
+        let asked = |conn: &Connection| matches!(conn.phase, Ok(Phase::Announcing { .. }));
+        let rest = self.connections.iter().filter(|(_, conn)| !asked(conn));
+        let rest: Vec<_> =
+            rest.map(|(_, conn)| (conn.id, conn.swarm().filter(|_| announces(conn)))).collect();
+        for (id, announcing) in rest {
+            match announcing.and_then(|swarm| self.swarms.get_mut(&swarm)) {
+                Some(swarm) => {
+                    swarm.announcer.handle_failure(now, "stopping");
+                    self.remove_quietly(id);
+                }
+                None => self.close(now, id, Closed::Stopping),
+            }
         }
         for swarm in self.swarms.values_mut() {
             swarm.announcer.stop(now);

@@ -500,7 +500,7 @@ with_network! {
         #[argh(option, short = 'o', default = "PathBuf::from(\".\")", arg_name = "DIR")]
         output: PathBuf,
         /// give up when nobody who has it was met for so long: 90, 90s, 5m, 1h; 0 waits for ever
-        /// (default 30s, or 90s while a tracker or a host does not answer)
+        /// (default 30s, or 90s while a tracker or a host does not answer; a name is asked for once)
         #[argh(option, from_str_fn(span), arg_name = "TIME")]
         wait: Option<Duration>,
         /// only these files, by the indices that show prints: 0,2,4-6; more can be got later, also

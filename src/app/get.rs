@@ -21,7 +21,7 @@ const WAIT_UNANSWERED: Duration = Duration::from_secs(90);
 /// Downloads the content of `torrent`, a .torrent file, a magnet link or the name of what some host
 /// shares, into `output`. Returns the
 /// exit code: 0 when all of it is there, or of `select` all, 7 when stopped before. `wait`: how
-/// long to wait for somebody who has it; zero is for ever.
+/// long to wait for somebody who has it; zero is for ever. Without it a name is asked for once.
 ///
 /// # Errors
 /// When the torrent is bad, the port or a folder cannot be used, or nobody has it.
@@ -60,7 +60,7 @@ pub fn get(
     })?;
     if let Wanted::Name(name) = &wanted {
         log::info!("asking the hosts of this LAN for {}", wanted.shown());
-        session.desk.get(session.reactor.now(), name);
+        session.desk.get(session.reactor.now(), name, wait);
     }
     session.serve(&mut |reactor| {
         if let Some(why) = reactor.refused_choice() {

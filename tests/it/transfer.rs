@@ -33,6 +33,21 @@ fn get_brings_identical_bytes_and_ends_with_0() {
 }
 
 #[test]
+fn a_name_is_asked_for_until_somebody_has_it() {
+    let torrent = Torrent::single("later.bin", PIECE);
+    let (seeder, other) = (Host::with_content(&torrent), Host::new());
+    let from = seeder.addr.to_string();
+    let arguments = ["get", "later.bin", "--peer", &from, "--output", ".", "--wait", "0"];
+    let mut getting = Peer::spawn(other.command().args(arguments).args(other.arguments()));
+    getting.wait_for("no host has later.bin: 1 asked, none answered");
+    let mut seeding = seeder.seed();
+    assert_eq!(getting.wait_exit().code(), Some(0));
+    torrent.expect_content(other.folder());
+    assert_eq!(getting.said("no host has").len(), 1, "once");
+    assert_eq!(seeding.stop(), Some(0));
+}
+
+#[test]
 fn padding_is_hashed_and_neither_asked_for_nor_stored() {
     // A block and two whole pieces of padding, and blocks that are so in part.
     let files = [("a", 10_000), (".pad/88304", 88_304), ("b/c", 50_000), (".pad/15536", 15_536)];

@@ -54,17 +54,24 @@ pub struct Desk {
     coming: Vec<(InfoHash, Vec<SocketAddr>)>,
     /// Hosts that answered or were named before, for searches.
     hosts: Vec<SocketAddr>,
+    /// The command `get` asks again and again until then.
+    until: Instant,
 }
 
 impl Desk {
     /// A desk for the peer that listens there.
     #[must_use]
     pub fn new(listen: Vec<SocketAddr>) -> Self {
-        Self { listen, searches: Vec::new(), coming: Vec::new(), hosts: Vec::new() }
+        let (searches, coming, hosts) = (Vec::new(), Vec::new(), Vec::new());
+        Self { listen, searches, coming, hosts, until: Instant::ORIGIN }
     }
 
-    /// Begins to look for a name, for the command `get`.
-    pub fn get(&mut self, now: Instant, name: &str) {
+    /// Begins to look for a name, for the command `get`: once, or for so long; zero is for ever.
+    pub fn get(&mut self, now: Instant, name: &str, wait: Option<Duration>) {
+        self.until = match wait {
+            Some(Duration::ZERO) => now + Duration::MAX,
+            wait => now + wait.unwrap_or_default(),
+        };
         let search = Search::new(Sought::Name(name.to_owned()), false, now);
         self.searches.push((Asker::Get, search));
     }
@@ -264,6 +271,12 @@ impl Desk {
                 News::Nobody(why) if who_only => {
                     say(asker, &why, out);
                     Ok(commands::who(reactor, &sought, &[], &[why]))
+                }
+                News::Nobody(why) if asker == Asker::Get && reactor.now() < self.until => {
+                    if self.searches[at].1.begin_again(reactor.now()) {
+                        log::info!("{why}; asking again and again");
+                    }
+                    return;
                 }
                 News::Nobody(why) => Err(Failure::NobodyHasIt(why)),
                 News::Found(bytes, info_hash, holders) => {

@@ -49,6 +49,8 @@ pub struct Search {
     who_only: bool,
     /// We have it ourselves.
     here: bool,
+    /// Nobody had it, and all are asked again.
+    again: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +96,15 @@ impl Search {
     #[must_use]
     pub fn new(sought: Sought, who_only: bool, now: Instant) -> Self {
         let (hosts, answers) = (BTreeMap::new(), Vec::new());
-        Self { sought, began: now, hosts, answers, torrent: None, who_only, here: false }
+        let (torrent, here, again) = (None, false, false);
+        Self { sought, began: now, hosts, answers, torrent, who_only, here, again }
+    }
+
+    /// Asks all once more, for a download; true for the first time.
+    pub fn begin_again(&mut self, now: Instant) -> bool {
+        let first = !self.again;
+        *self = Self { again: true, ..Self::new(self.sought.clone(), false, now) };
+        first
     }
 
     /// What is looked for.

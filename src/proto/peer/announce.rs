@@ -330,14 +330,18 @@ impl Peer {
     }
 
     /// The dialed peer of least use, or one of no use now. Announces and fetches take a port for a
-    /// moment, and have no other way out; one after the other, where there is none.
+    /// moment, and have no other way out. Nobody, where a port comes back by itself in a moment.
     fn gives_way(&mut self, now: Instant, idle: bool) -> Option<ConnId> {
-        let announcing = |conn: &crate::proto::connection::Connection| match &conn.phase {
+        let soon_back = |conn: &crate::proto::connection::Connection| match &conn.phase {
             Ok(Phase::Announcing { .. } | Phase::Fetching { .. }) => true,
             Ok(Phase::Dialing { purpose, .. }) => !matches!(purpose, Purpose::Peer(_)),
+            // Two that have all they want part as soon as that is said.
+            Ok(Phase::Peering(p)) => {
+                conn.lease.is_some() && p.is_seeder() && self.has_all_of(p.swarm)
+            }
             _ => false,
         };
-        if self.connections.iter().any(|(_, conn)| announcing(conn)) {
+        if self.connections.iter().any(|(_, conn)| soon_back(conn)) {
             return None;
         }
         let mut used = Vec::new();

@@ -41,7 +41,7 @@ impl Peer {
         self.dial_due(now);
     }
 
-    fn has_all_of(&self, swarm: SwarmId) -> bool {
+    pub(super) fn has_all_of(&self, swarm: SwarmId) -> bool {
         self.swarms.get(&swarm).is_some_and(|s| s.stage == Stage::Complete)
     }
 

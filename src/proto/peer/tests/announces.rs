@@ -3,6 +3,7 @@
 use super::*;
 use crate::proto::output::{Asker, Event, Status};
 use crate::wire::address::HostPort;
+use crate::wire::announce::Event as Said;
 use core::net::IpAddr;
 
 /// A peer whose torrent names this announce; what it wants resolved first.
@@ -223,4 +224,66 @@ fn a_torrent_that_is_back_at_once_is_not_stopped() {
     resolved(&mut peer, swarm, &host, "10.0.0.1");
     peer.handle_timeout(now + Duration::from_secs(1));
     assert_eq!(dials(&mut peer), None);
+}
+
+/// Does what is asked for, sending last as the loop does; who was hung up on.
+fn hung_up(peer: &mut Peer, now: Instant) -> Vec<ConnId> {
+    let (mut closed, mut sends) = (Vec::new(), Vec::new());
+    while let Some(action) = peer.poll_action() {
+        match action {
+            Action::Close(id) => closed.push(id),
+            Action::Send(id) => sends.push(id),
+            Action::Resolve(host, Asker::Announcer(swarm)) => {
+                let ip = host.socket_addr().unwrap().ip();
+                peer.handle_resolved(now, &host, &Asker::Announcer(swarm), Ok(vec![(ip, false)]));
+            }
+            _ => {}
+        }
+    }
+    let mut plan = SendPlan::default();
+    for id in sends {
+        while peer.send_plan(id, &mut plan) {
+            peer.handle_sent(now, id, plan.bytes.len());
+        }
+    }
+    closed
+}
+
+#[test]
+fn who_completes_announces_from_the_port_of_a_seeder_that_parts() {
+    let (mut peer, swarm, host) = announcing("http://10.0.0.1:6969/announce");
+    let now = Instant::from_micros(1_000_000);
+    let failed = Err("no such host name".to_owned());
+    peer.handle_resolved(now, &host, &Asker::Announcer(swarm), failed);
+    let now = now + Duration::from_secs(5);
+    assert!(said_to_tracker(&mut peer, swarm, now).contains("event=started"));
+    peer.learn_contacts(now, swarm, (1..=6).map(addr), true);
+    peer.dial_due(now);
+    let dialed: Vec<_> = core::iter::from_fn(|| dials(&mut peer)).collect();
+    let mut ends = Vec::new();
+    for (n, (conn, _)) in (0..).zip(dialed) {
+        peer.handle_connected(now, conn, SocketAddr::from(([10, 0, 0, 99], 5001)));
+        let mut bytes = Handshake::ours(HASH, PeerId([n; 20])).to_bytes().to_vec();
+        // The last one dialed is a seeder, the others want something.
+        let (have, then) = match n {
+            5 => (Message::HaveAll, Message::Unchoke),
+            _ => (Message::HaveNone, Message::Interested),
+        };
+        bytes.extend(bytes_of(&have));
+        bytes.extend(bytes_of(&then));
+        peer.handle_received(now, conn, &bytes, &mut Memory::default());
+        assert_eq!(hung_up(&mut peer, now), []);
+        ends.push(conn);
+    }
+    assert_eq!(ends.len(), 6, "all ports are taken");
+    let now = now + Duration::from_secs(9);
+    let mut store = Memory { bytes: vec![0; 100], ..Memory::default() };
+    peer.handle_received(now, ends[5], &bytes_of(&Message::Piece(0, 0, &[1; 100])), &mut store);
+    let piece = Geometry::new(100, 16384).unwrap().piece(0).unwrap();
+    peer.handle_verified(now, swarm, piece, true, &mut store);
+    let mut closed = hung_up(&mut peer, now);
+    peer.handle_timeout(now);
+    closed.extend(hung_up(&mut peer, now));
+    assert_eq!(closed, [ends[5]], "who is served stays");
+    assert_eq!(peer.swarms[&swarm].announcer.event_in_flight(), Some(Said::Completed));
 }

@@ -48,6 +48,24 @@ fn every_hostile_frame_ends_its_own_connection_only() {
 }
 
 #[test]
+fn who_tries_in_vain_again_and_again_is_told_of_once() {
+    let torrent = Torrent::single("one.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    let mut peer = host.seed();
+    let from = address();
+    for _ in 0..50 {
+        let mut wire = Wire::connect(host.addr, from);
+        wire.send(&wire::handshake(PLAIN, [9; 20], wire::name()));
+        wire.expect_closed();
+    }
+    still_serves(&host, &torrent);
+    assert_eq!(peer.stop(), Some(0));
+    let of_it = |line: &&String| line.contains("[INFO]") && line.contains(&from.to_string());
+    let told = peer.said("before the handshake");
+    assert_eq!(told.iter().filter(of_it).count(), 1, "{told:?}");
+}
+
+#[test]
 fn what_is_unknown_is_skipped() {
     let torrent = Torrent::single("skips.bin", 9 * PIECE);
     let host = Host::with_content(&torrent);

@@ -67,14 +67,12 @@ impl Peer {
                 self.leave(now, id, from, &mut peering, &why);
             }
             Ok(Phase::Handshaking { swarm, .. }) => {
-                log::info!("{} disconnected before the handshake: {why}", conn.remote);
+                self.tell_stranger(now, conn.remote, &why);
                 if matches!(why, Closed::Fin | Closed::Reset(_)) {
                     self.not_taken(swarm, &conn);
                 }
             }
-            Ok(Phase::Sniffing { .. }) => {
-                log::info!("{} disconnected before the handshake: {why}", conn.remote);
-            }
+            Ok(Phase::Sniffing { .. }) => self.tell_stranger(now, conn.remote, &why),
             Ok(Phase::Dialing { purpose: Purpose::Peer(_), .. }) => {
                 log::debug!("{}: {why}", conn.remote);
             }
@@ -97,6 +95,19 @@ impl Peer {
                     swarm.contacts.release(addr, ending, now);
                 }
             }
+        }
+    }
+
+    fn tell_stranger(&mut self, now: Instant, remote: SocketAddr, why: &Closed) {
+        let ip = remote.ip();
+        self.tell_again(now, format!("{ip} disconnected before the handshake: {why}"));
+    }
+
+    /// Says a line that a stranger can cause as often as it likes: the same one once a minute.
+    pub(super) fn tell_again(&mut self, now: Instant, line: String) {
+        match self.told.say(now, &line) {
+            Some(line) => log::info!("{line}"),
+            None => log::debug!("{line}"),
         }
     }
 

@@ -40,6 +40,7 @@ use super::contacts::Ports;
 use super::lsd::Lsd;
 use super::outgoing::SendPlan;
 use super::output::{Action, Event, FetchId};
+use super::repeats::Repeats;
 use super::store::Placed;
 use super::swarm::{Report, Swarm};
 use super::timers::Timers;
@@ -169,6 +170,8 @@ pub struct Peer {
     /// When something was last told to us; [`Peer::send_plan`] brings no time of its own.
     clock: Instant,
     stopping: bool,
+    /// Lines of connections that came to nothing: some hosts try for ever.
+    told: Repeats,
     /// Empty between two inputs; kept for its memory.
     placed: Vec<Placed>,
     actions: VecDeque<Action>,
@@ -222,6 +225,7 @@ impl Peer {
             pace,
             clock: now,
             stopping: false,
+            told: Repeats::default(),
             placed: Vec::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -274,8 +278,10 @@ impl Peer {
         remote: SocketAddr,
         local: SocketAddr,
     ) -> Option<ConnId> {
-        if self.stopping || self.inbound >= self.config.max_inbound + INBOUND_SPARE {
-            log::warn!("{} refused: {} connections already", remote.ip(), self.inbound);
+        let full = self.inbound >= self.config.max_inbound + INBOUND_SPARE;
+        if self.stopping || full && !self.find_socket(now, remote.ip()) {
+            let count = self.inbound;
+            self.tell_again(now, format!("{} refused: {count} connections already", remote.ip()));
             return None;
         }
         self.inbound += 1;

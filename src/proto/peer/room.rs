@@ -7,12 +7,15 @@ use crate::proto::priority::priority;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::EARLY_BYTES_MAX;
 use crate::units::time::Instant;
-use core::net::SocketAddr;
+use core::cmp::Reverse;
+use core::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
 
 impl Peer {
     /// A remote end that has connected to us is about to join the swarm. When there are as many of
-    /// its kind as the user allows, the one of lowest priority goes (BEP 40: within the swarm), be
-    /// it the new one.
+    /// its kind as the user allows, one goes, be it the new one: of the address with most of them in
+    /// one swarm, so that nobody alone takes all the room; then of the largest swarm; then the one
+    /// of lowest priority (BEP 40).
     ///
     /// # Errors
     /// [`Closed::MakeRoom`], if that is the new one.
@@ -22,26 +25,43 @@ impl Peer {
         id: ConnId,
         swarm: SwarmId,
     ) -> Result<(), Closed> {
-        let guests = || {
-            let all = self.connections.iter().map(|(_, conn)| conn);
-            all.filter(|conn| !conn.dialed && conn.peering().is_some())
+        let joined = |conn: &Connection| match conn.peering() {
+            Some(peering) if !conn.dialed => Some(peering.swarm),
+            _ => (conn.id == id).then_some(swarm),
         };
-        if guests().count() < self.config.max_inbound {
+        let all = || self.connections.iter().filter_map(|(_, c)| Some((joined(c)?, c)));
+        if all().count() <= self.config.max_inbound {
             return Ok(());
         }
-        let Some(new) = self.connections.get(id.slot as usize) else { return Ok(()) };
-        let new = self.priority_of_connection(new);
-        let lowest = guests()
-            .filter(|conn| conn.peering().is_some_and(|p| p.swarm == swarm))
-            .map(|conn| (self.priority_of_connection(conn), conn.id))
-            .min();
-        match lowest {
-            Some((lowest, guest)) if lowest < new => {
+        let (mut ends, mut swarms) = (BTreeMap::new(), BTreeMap::new());
+        for (swarm, conn) in all() {
+            *ends.entry((swarm, conn.remote.ip())).or_insert(0) += 1;
+            *swarms.entry(swarm).or_insert(0) += 1;
+        }
+        let rank = |(swarm, conn): (SwarmId, &Connection)| {
+            let crowd = (ends[&(swarm, conn.remote.ip())], swarms[&swarm]);
+            (Reverse(crowd), self.priority_of_connection(conn), conn.id)
+        };
+        match all().map(rank).min() {
+            Some((_, _, guest)) if guest != id => {
                 self.close(now, guest, Closed::MakeRoom);
                 Ok(())
             }
             _ => Err(Closed::MakeRoom),
         }
+    }
+
+    /// Every accepted socket is in use: of the address with most of those that have not said yet
+    /// what they want, the oldest goes for one from `ip`. False if that would be its own.
+    pub(super) fn find_socket(&mut self, now: Instant, ip: IpAddr) -> bool {
+        let new = |conn: &&Connection| !conn.dialed && conn.peering().is_none();
+        let all = || self.connections.iter().map(|(_, conn)| conn).filter(new);
+        let mut ends = BTreeMap::from([(ip, 1)]);
+        all().for_each(|conn| *ends.entry(conn.remote.ip()).or_insert(0) += 1);
+        let oldest =
+            all().min_by_key(|conn| (Reverse(ends[&conn.remote.ip()]), conn.id.generation));
+        let guest = oldest.filter(|conn| ends[&conn.remote.ip()] > ends[&ip]).map(|conn| conn.id);
+        guest.inspect(|&guest| self.close(now, guest, Closed::MakeRoom)).is_some()
     }
 
     /// BEP 40: what the connection is worth to both ends.

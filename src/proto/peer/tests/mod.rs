@@ -145,8 +145,19 @@ impl Bench {
 
     /// A remote end connects to us and says these bytes after its handshake.
     pub(super) fn accept(&mut self, n: u8, reserved: [u8; 8], then: &[u8]) -> ConnId {
+        self.accept_from(addr(n), n, reserved, then)
+    }
+
+    /// The same from an address that others may have, too.
+    pub(super) fn accept_from(
+        &mut self,
+        remote: SocketAddr,
+        n: u8,
+        reserved: [u8; 8],
+        then: &[u8],
+    ) -> ConnId {
         let local = SocketAddr::from(([10, 0, 0, 99], 5000));
-        let id = self.peer.handle_accepted(self.now, addr(n), local).unwrap();
+        let id = self.peer.handle_accepted(self.now, remote, local).unwrap();
         self.sent.insert(id, Vec::new());
         let mut bytes = Handshake::ours(HASH, PeerId([n; 20])).to_bytes().to_vec();
         bytes[20..28].copy_from_slice(&reserved);

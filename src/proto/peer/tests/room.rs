@@ -32,6 +32,39 @@ fn of_those_who_dial_us_the_lowest_priority_goes() {
 }
 
 #[test]
+fn nobody_alone_takes_all_the_room() {
+    // Whatever the priorities are.
+    for other in 2..12 {
+        let mut bench = Bench::new(100_000, 32_768);
+        bench.peer.config.max_inbound = 3;
+        let from = |port| SocketAddr::from(([10, 0, 0, 1], port));
+        let crowd = (100..103).map(|n| bench.accept_from(from(n.into()), n, [0; 8], &[]));
+        let crowd: Vec<_> = crowd.collect();
+        let end = bench.accept(other, [0; 8], &[]);
+        assert!(bench.is_open(end), "host {other}");
+        assert_eq!(crowd.iter().filter(|id| bench.is_open(**id)).count(), 2, "host {other}");
+        (103..110).for_each(|n| {
+            bench.accept_from(from(n.into()), n, [0; 8], &[]);
+        });
+        assert!(bench.is_open(end), "host {other}");
+        assert_eq!(bench.peer.swarms[&bench.swarm].members.len(), 3);
+    }
+}
+
+#[test]
+fn nobody_alone_keeps_others_from_the_door() {
+    let mut bench = Bench::new(100_000, 32_768);
+    let most = bench.peer.config.max_inbound + INBOUND_SPARE;
+    let mut knock = |n| bench.peer.handle_accepted(bench.now, addr(n), SocketAddr::from(LOCAL));
+    let crowd: Vec<_> = (0..most).map(|_| knock(1).unwrap()).collect();
+    assert_eq!(knock(1), None);
+    let other = knock(2).unwrap();
+    assert!(bench.peer.connection(crowd[0]).is_none(), "the oldest goes");
+    assert!(bench.peer.connection(crowd[1]).is_some() && bench.peer.connection(other).is_some());
+    assert_eq!(bench.peer.inbound, most);
+}
+
+#[test]
 fn some_may_knock_beyond_that() {
     let mut bench = Bench::new(100_000, 32_768);
     bench.peer.config.max_inbound = 3;

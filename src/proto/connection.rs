@@ -7,6 +7,7 @@ use super::peering::Peering;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_SPREAD, SILENCE_MAX, UNTOLD_AFTER};
 use crate::units::time::{Duration, Instant};
+use crate::wire::handshake::Handshake;
 use core::net::SocketAddr;
 
 /// What a dialed connection is for.
@@ -159,6 +160,12 @@ impl Connection {
             Ok(Phase::Peering(peering)) => Some(peering.swarm),
             _ => None,
         }
+    }
+
+    /// Sends our handshake, in the log too.
+    pub fn say_handshake(&mut self, ours: &Handshake) {
+        log::debug!("-> {} {ours}", self.remote);
+        self.outgoing.push_bytes(&ours.to_bytes());
     }
 
     /// When the state it is in must be over.

@@ -197,6 +197,8 @@ pub const REDIAL_KNOWN_MAX: Duration = Duration::from_secs(5);
 pub const REDIAL_OTHER_MAX: Duration = Duration::from_secs(300);
 /// Dials of an address nobody vouched for before it is forgotten.
 pub const REDIAL_OTHER_TRIES: u32 = 6;
+/// Bytes of a request, an answer or an extended handshake that one line of the log quotes.
+pub const LOGGED_BYTES_MAX: usize = 512;
 
 const _: () = assert!((METADATA_BYTES_MAX as u64) < TORRENT_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES <= REQUEST_BYTES_MAX);

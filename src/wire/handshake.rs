@@ -33,6 +33,15 @@ impl fmt::Display for NotBitTorrent {
     }
 }
 
+impl fmt::Display for Handshake {
+    /// Its fields in the order of the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reserved = u64::from_be_bytes(self.reserved);
+        let Self { info_hash, peer_id, .. } = self;
+        write!(f, "handshake reserved {reserved:016x} info-hash {info_hash} peer id {peer_id}")
+    }
+}
+
 impl Handshake {
     /// Our handshake: fast extension (BEP 6) and extension protocol (BEP 10).
     #[must_use]
@@ -121,6 +130,11 @@ mod tests {
     #[test]
     fn round_trip_and_every_wrong_byte() {
         let ours = Handshake::ours(InfoHash([7; 20]), PeerId(*b"-RP0100-abcdefghijkl"));
+        let shown = format!(
+            "handshake reserved 0000000000100004 info-hash {} peer id -RP0100-abcdefghijkl",
+            "07".repeat(20)
+        );
+        assert_eq!(ours.to_string(), shown);
         let bytes = ours.to_bytes();
         assert!(bytes.starts_with(b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04\x07"));
         assert_eq!(Handshake::parse(&bytes), Ok(ours));

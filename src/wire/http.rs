@@ -2,9 +2,11 @@
 //! Knows bytes only; what is answered is the tracker's affair.
 
 use super::address::{printable, Host, HostPort};
+use super::message::logged;
 use crate::units::limits::{HTTP_BODY_MAX, HTTP_HEAD_MAX};
 use core::fmt;
 use core::net::IpAddr;
+use core::slice::EscapeAscii;
 use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS};
 
 /// Header lines one head may have: browsers send a dozen.
@@ -428,6 +430,17 @@ impl From<httparse::Error> for HttpError {
             _ => Self::Malformed,
         }
     }
+}
+
+/// The first line of a request, for the log.
+pub fn first_line(request: &[u8]) -> EscapeAscii<'_> {
+    logged(request.split(|&byte| byte == b'\r').next().unwrap_or_default())
+}
+
+/// The body of an answer, for the log.
+pub fn body_shown(answer: &[u8]) -> EscapeAscii<'_> {
+    let head = answer.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
+    logged(&answer[head..])
 }
 
 impl fmt::Display for Request<'_> {

@@ -4,7 +4,7 @@
 //! for the rules to judge. The payload of `piece` is not read here: it goes where it belongs as it
 //! arrives, and only its head is parsed.
 
-use crate::units::limits::MESSAGE_BYTES_MAX;
+use crate::units::limits::{LOGGED_BYTES_MAX, MESSAGE_BYTES_MAX};
 use core::fmt;
 
 /// Bytes of the length that starts every message.
@@ -228,6 +228,11 @@ pub fn parse_piece_head(head: &[u8; PIECE_HEAD_BYTES]) -> Span {
     Span { index: word(5), begin: word(9), length: word(0).saturating_sub(9) }
 }
 
+/// Bytes as a line of the log quotes them: not more than a few hundred.
+pub fn logged(bytes: &[u8]) -> core::slice::EscapeAscii<'_> {
+    bytes.get(..LOGGED_BYTES_MAX).unwrap_or(bytes).escape_ascii()
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "piece {} begin {} length {}", self.index, self.begin, self.length)
@@ -259,7 +264,7 @@ impl fmt::Display for Message<'_> {
             Self::Reject(span) => write!(f, "reject request {span}"),
             Self::AllowedFast(piece) => write!(f, "allowed fast piece {piece}"),
             Self::Extended(0, payload) => {
-                write!(f, "extended handshake, {} bytes", payload.len())
+                write!(f, "extended handshake {}", logged(payload))
             }
             Self::Extended(id, payload) => {
                 write!(f, "extended message {id}, {} bytes", payload.len())
@@ -272,6 +277,13 @@ impl fmt::Display for Message<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_extended_handshake_is_told_whole_but_not_endless() {
+        let told = |payload: &[u8]| Message::Extended(0, payload).to_string();
+        assert_eq!(told(b"d1:pi5000e\x00e"), "extended handshake d1:pi5000e\\x00e");
+        assert_eq!(told(&[b'x'; 9000]).len(), "extended handshake ".len() + LOGGED_BYTES_MAX);
+    }
 
     const SPAN: Span = Span { index: 1, begin: 0x4000, length: 0x2000 };
 

@@ -282,6 +282,12 @@ fn what_a_peer_tells_a_tracker_and_what_it_takes_from_it() {
     let listed = compact(&[host.addr, seeder.local_addr().unwrap()]);
     let body = [&b"d8:intervali1800e5:peers"[..], &string(&listed), b"e"].concat();
     let started = answer_once(&tracker, &body);
+    // A class reads it in the log as it was said.
+    peer.wait_for(&format!("-> {} GET {started} HTTP/1.1", tracker.local_addr().unwrap()));
+    peer.wait_for(&format!(
+        "<- {} d8:intervali1800e5:peers12:\\x7f",
+        tracker.local_addr().unwrap()
+    ));
     let has = |target: &str, pair: &str| {
         let query = target.split_once('?').unwrap().1;
         assert!(query.split('&').any(|part| part == pair), "{pair} in {query}");

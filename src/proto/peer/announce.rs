@@ -158,6 +158,7 @@ impl Peer {
         match swarm.announcer.handle_answer(now, bytes, ended) {
             Progress::NeedMore => return,
             Progress::Done(peers) => {
+                log::debug!("<- {remote} {}", http::body_shown(bytes));
                 self.announce_done(now, id_of_swarm, remote, event, peers);
             }
             Progress::Failed(why) => tell_failure(now, swarm, &why),
@@ -208,7 +209,13 @@ impl Peer {
         let stats = swarm.stats(peer_id, port);
         match swarm.announcer.poll_datagram(now, &stats) {
             Some(Datagram::Send(to, bytes)) => {
-                log::debug!("-> {to} announce of {} over UDP", swarm.torrent.name);
+                // BEP 15: to connect takes 16 bytes.
+                let what = if bytes.len() == 16 { "connect" } else { "announce" };
+                log::debug!(
+                    "-> {to} {what} over UDP, {} bytes: {}",
+                    bytes.len(),
+                    swarm.torrent.name
+                );
                 self.actions.push_back(Action::SendDatagram { via: Via::Port, to, bytes });
             }
             Some(Datagram::GaveUp(why)) => tell_failure(now, swarm, &why),
@@ -274,7 +281,8 @@ impl Peer {
             }
             Ok(Some(request)) => {
                 let answer = tracker.respond(now, conn.remote, local, &request);
-                log::debug!("<- {} {} {}", conn.remote, "GET", request.path().escape_debug());
+                log::debug!("<- {} {}", conn.remote, http::first_line(bytes));
+                log::debug!("-> {} {}", conn.remote, http::body_shown(&answer.bytes));
                 if let Some(announced) = answer.announced {
                     self.heard_announce(now, &announced);
                 }

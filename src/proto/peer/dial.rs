@@ -14,6 +14,7 @@ use crate::units::limits::{
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::{is_dialable, is_lan, HostPort};
 use crate::wire::handshake::Handshake;
+use crate::wire::http;
 use core::net::{IpAddr, SocketAddr};
 
 /// Pause before a name that could not be resolved is tried again.
@@ -63,7 +64,7 @@ impl Peer {
         conn.phase = Ok(match purpose {
             Purpose::Fetch(_) | Purpose::Announce(_) => {
                 let request = swarm.announcer.request(&swarm.stats(peer_id, port));
-                log::debug!("-> {} announce of {}", conn.remote, swarm.torrent.name);
+                log::debug!("-> {} {}", conn.remote, http::first_line(&request));
                 conn.outgoing.push_bytes(&request);
                 let deadline = now + ANNOUNCE_WITHIN;
                 Phase::Announcing { swarm: swarm.id, bytes: Vec::new(), deadline }
@@ -72,8 +73,7 @@ impl Peer {
                 log::info!("client {} connected to {}", local.port(), conn.remote);
                 let handshake = Handshake::ours(swarm.torrent.info_hash, peer_id);
                 let handshake = handshake.with_dht(takes_part && !swarm.torrent.private);
-                log::debug!("-> {} handshake for {}", conn.remote, swarm.torrent.info_hash);
-                conn.outgoing.push_bytes(&handshake.to_bytes());
+                conn.say_handshake(&handshake);
                 let deadline = now + HANDSHAKE_WITHIN;
                 Phase::Handshaking { swarm: swarm.id, bytes: Vec::new(), deadline }
             }

@@ -68,7 +68,6 @@ impl Peer {
                     peering.reqq = (reqq as usize).max(1);
                 }
                 if let Some(client) = &hello.client {
-                    log::debug!("{remote} is {}", client.escape_debug());
                     peering.client = Some(client.clone());
                 }
                 let listened = peering.ids.get(Extension::RpPeers).is_some();
@@ -122,7 +121,12 @@ impl Peer {
             swarm.and_then(|s| self.swarms.get(&s)).is_some_and(|s| offers(pex, s, *extension))
         };
         // BEP 10: an id that we never gave out, or took back, means nothing.
-        let Some(extension) = Extension::of_our_id(of).filter(offered) else { return Ok(()) };
+        let Some(extension) = Extension::of_our_id(of).filter(offered) else {
+            if let Some(conn) = self.connection(id) {
+                log::debug!("<- {} extended message {of}, which we did not offer", conn.remote);
+            }
+            return Ok(());
+        };
         match extension {
             Extension::DontHave => self.has_not(now, id, payload),
             Extension::RpPeers => self.peers_told(now, id, payload),

@@ -149,7 +149,7 @@ impl Peer {
         }
         let handshake = Handshake::ours(info_hash, self.config.peer_id);
         if let Some(conn) = self.connection(id) {
-            conn.outgoing.push_bytes(&handshake.to_bytes());
+            conn.say_handshake(&handshake);
             conn.phase = Ok(Phase::Offered { info_hash, bytes, deadline });
         }
         self.want_send(id);
@@ -168,6 +168,7 @@ impl Peer {
             return Ok(());
         };
         let theirs = Handshake::parse(head)?;
+        log::debug!("<- {remote} {theirs}");
         if theirs.peer_id == own_id {
             return Err(Closed::Own);
         }

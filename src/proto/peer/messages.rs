@@ -42,7 +42,10 @@ impl Peer {
         message: &Message<'_>,
     ) -> Result<(), Closed> {
         let Some(conn) = self.connection(id) else { return Ok(()) };
-        log::debug!("<- {} {message}", conn.remote);
+        // Those of an extension are told when they are read.
+        if !matches!(message, Message::Extended(1.., _)) {
+            log::debug!("<- {} {message}", conn.remote);
+        }
         let dialed = conn.dialed;
         let Some(peering) = conn.peering_mut() else { return Ok(()) };
         if !core::mem::replace(&mut peering.heard, true) && !dialed {

@@ -155,7 +155,7 @@ impl Peer {
         let handshake = Handshake::ours(info_hash, self.config.peer_id);
         let handshake = handshake.with_dht(self.says_dht(info_hash));
         if let Some(conn) = self.connection(id) {
-            conn.outgoing.push_bytes(&handshake.to_bytes());
+            conn.say_handshake(&handshake);
             conn.phase = Ok(Phase::Handshaking { swarm, bytes, deadline });
         }
         self.want_send(id);
@@ -172,7 +172,7 @@ impl Peer {
         let theirs = Handshake::parse(whole)?;
         let (swarm, remote, dialed, contact) = (*swarm, conn.remote, conn.dialed, conn.contact);
         let round_trip = dialed.then(|| now - conn.sent_at);
-        log::debug!("<- {remote} handshake for {} from {}", theirs.info_hash, theirs.peer_id);
+        log::debug!("<- {remote} {theirs}");
         let Some(of) = self.swarms.get_mut(&swarm) else { return Err(Closed::Stopping) };
         if theirs.info_hash != of.torrent.info_hash {
             return Err(Closed::WrongInfoHash);
@@ -315,7 +315,11 @@ impl Peer {
             let piece_count = super::metadata::piece_count(swarm);
             let outcome = match incoming.next(&mut received, piece_count) {
                 Ok(None) => Ok(false),
-                Ok(Some(Item::KeepAlive)) => Ok(true),
+                Ok(Some(Item::KeepAlive)) => {
+                    let remote = self.connection(id).map(|conn| conn.remote);
+                    remote.iter().for_each(|remote| log::debug!("<- {remote} keep-alive"));
+                    Ok(true)
+                }
                 Ok(Some(Item::Filled(block))) => {
                     self.block_filled(now, id, block);
                     Ok(true)

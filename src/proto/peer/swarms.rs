@@ -17,7 +17,7 @@ use crate::proto::store::Store;
 use crate::proto::swarm::{Stage, Start, Swarm, Torrent};
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::PieceIndex;
-use crate::units::id::SwarmId;
+use crate::units::id::{ConnId, SwarmId};
 use crate::units::rate::Rate;
 use crate::units::time::Instant;
 use crate::wire::digest;
@@ -286,7 +286,15 @@ impl Peer {
 
     /// Works out what we are in the swarm, and says so when it has changed.
     pub(super) fn refresh_status(&mut self, now: Instant, id: SwarmId) {
-        let Some(swarm) = self.swarms.get_mut(&id) else { return };
+        let Self { swarms, connections, .. } = self;
+        let Some(swarm) = swarms.get_mut(&id) else { return };
+        // What somebody new has is not known before its first message.
+        let heard = |id: &ConnId| {
+            let peering = connections.get(id.slot as usize).and_then(|conn| conn.peering());
+            peering.is_none_or(|peering| peering.heard)
+        };
+        let settled = || swarm.status == Status::Leech || swarm.members.iter().all(heard);
+        let is_leech = || swarm.picker.is_short() && settled();
         let status = match swarm.stage {
             Stage::Checking => Status::Checking,
             Stage::Failed => Status::Failed,
@@ -297,7 +305,7 @@ impl Peer {
             Stage::Complete => Status::Seeder,
             Stage::Downloading if swarm.stalled.is_some() => Status::Stalled,
             Stage::Downloading if swarm.members.is_empty() => Status::Waiting,
-            Stage::Downloading if swarm.picker.is_short() => Status::Leech,
+            Stage::Downloading if is_leech() => Status::Leech,
             Stage::Downloading => Status::Peer,
         };
         let before = core::mem::replace(&mut swarm.status, status);
@@ -353,7 +361,7 @@ impl Peer {
     }
 
     /// BEP 21, in a second extension handshake as BEP 10 allows.
-    fn say_upload_only(&mut self, id: crate::units::id::ConnId) {
+    fn say_upload_only(&mut self, id: ConnId) {
         let extended = self.with_peering(id, |peering, _, _, _| peering.extended);
         if extended == Some(true) {
             self.say_hello(id);

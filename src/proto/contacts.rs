@@ -344,6 +344,22 @@ mod tests {
             (Some(addr(2)), Some(addr(1)))
         );
         assert_eq!(contacts.longest_due(at(0)), None);
+        contacts.engage(addr(1), ConnId { slot: 0, generation: 0 });
+        assert_eq!(contacts.longest_due(at(9)), Some(addr(2)));
+    }
+
+    #[test]
+    fn only_who_is_neither_known_nor_connected_is_forgotten() {
+        let addr = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
+        let mut contacts = Contacts::default();
+        for n in 1..=3 {
+            contacts.add(addr(n), n == 1, 0, at(0));
+        }
+        contacts.engage(addr(2), ConnId { slot: 0, generation: 0 });
+        (1..=4).for_each(|n| contacts.forget(addr(n)));
+        contacts.release(addr(2), Ending::Useless, at(0));
+        let there = |contacts: &Contacts, n| contacts.map.contains_key(&addr(n));
+        assert_eq!([1, 2, 3].map(|n| there(&contacts, n)), [true, true, false]);
     }
 
     #[test]

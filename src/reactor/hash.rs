@@ -359,6 +359,7 @@ impl Lane {
 mod tests {
     use super::super::folders::tests::layout;
     use super::super::folders::Layout;
+    use super::super::resident::tests::on_the_disk;
     use super::*;
     use crate::proto::store::Store;
     use crate::wire::digest::sha1;
@@ -433,7 +434,7 @@ mod tests {
 
     #[test]
     fn what_is_on_the_disk_is_asked_for_and_hashed_when_it_comes() {
-        let folder = TempDir::new_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap();
+        let folder = TempDir::new_in(on_the_disk()).unwrap();
         let (path, length) = (folder.path().join("content"), 40 * 16_384);
         let content: Vec<u8> = (0..length as u32).map(|i| (i >> 3) as u8).collect();
         std::fs::write(&path, &content).unwrap();

@@ -152,18 +152,25 @@ fn told(file: &File, at: u64) -> Option<bool> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::folders::tests::layout;
     use super::super::mmap::DEFAULT_BUDGET;
     use super::*;
     use crate::proto::store::Store;
+    use std::path::PathBuf;
     use tempfile::TempDir;
 
     const S: SwarmId = SwarmId(1);
 
+    /// Where this program was built: on a disk, more likely than the folder for temporary files.
+    pub(in super::super) fn on_the_disk() -> PathBuf {
+        let program = std::env::current_exe().unwrap();
+        program.parent().unwrap().to_owned()
+    }
+
     /// A file of 1 MiB on the disk of the build, with nothing of it in memory.
     fn cold() -> (TempDir, Storage) {
-        let folder = TempDir::new_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/target").unwrap();
+        let folder = TempDir::new_in(on_the_disk()).unwrap();
         let path = folder.path().join("content");
         std::fs::write(&path, vec![7; 1 << 20]).unwrap();
         let file = File::open(&path).unwrap();

@@ -407,6 +407,7 @@ mod tests {
             vec![(3, bits(3, &[2]))],
             vec![(1, bits(4, &[])), (1, bits(4, &[]))],
             vec![(3, bits(2, &[])), (1, bits(4, &[]))],
+            vec![(1, bits(4, &[])), (3, bits(2, &[])), (1, bits(4, &[]))],
         ] {
             let record = Resume { partials, ..record() };
             assert_eq!(parse(&record), Err(ResumeError::Inconsistent("partials")));

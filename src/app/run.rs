@@ -41,13 +41,7 @@ const PUBLIC_ROUTERS: &[&str] = &[
 pub fn run(run: &Run) -> Result<u8, Failure> {
     start_log(&run.network)?;
     make_folders(run)?;
-    let state = run.state();
-    let torrents = Some(run.torrents.as_path());
-    let mut session =
-        Session::open(&run.network, &run.shareable, state, torrents, &mut |reactor| {
-            reactor.load();
-            Ok(())
-        })?;
+    let mut session = Session::of(run)?;
     session.introduce(&run.torrents, &run.shareable);
     session.serve_on()
 }
@@ -107,6 +101,15 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// With the torrents of the folder.
+    pub(super) fn of(run: &Run) -> Result<Self, Failure> {
+        let torrents = Some(run.torrents.as_path());
+        Self::open(&run.network, &run.shareable, run.state(), torrents, &mut |reactor| {
+            reactor.load();
+            Ok(())
+        })
+    }
+
     /// Listens, lets `load` bring the torrents, names the known hosts. Only then is it said that
     /// we listen: whoever asks from that line on finds what is here.
     pub(super) fn open(

@@ -78,12 +78,7 @@ pub fn share(path: &Path, to: &[String], run: &Run, out: &mut dyn Write) -> Resu
         out.flush()?;
         return Ok(super::DONE);
     }
-    let torrents = Some(run.torrents.as_path());
-    let mut session =
-        Session::open(&run.network, &run.shareable, state, torrents, &mut |reactor| {
-            reactor.load();
-            Ok(())
-        })?;
+    let mut session = Session::of(run)?;
     if let Some(swarm) = session.reactor.swarm_of(metainfo.info_hash) {
         for host in to {
             log::info!("{}: to be pushed to {host}", text::escape(&name));

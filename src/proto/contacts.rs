@@ -160,10 +160,10 @@ impl Contacts {
         }
     }
 
-    /// Another peer has told us that nobody is there any more: only who was never reached by us,
-    /// and is not known otherwise, is forgotten.
+    /// Nobody is there any more, as we are told: whom we never met, and the user has not named, is
+    /// forgotten. Whom we have met is dialed a few times first: connections break.
     pub fn forget(&mut self, addr: SocketAddr) {
-        if self.map.get(&addr).is_some_and(|c| !c.known && c.conn.is_none()) {
+        if self.map.get(&addr).is_some_and(|c| !c.known && !c.tried) {
             self.map.remove(&addr);
         }
     }

@@ -89,8 +89,10 @@ impl Peer {
             }
             self.learn_contacts(now, swarm, [addr], false);
             let Some(conn) = self.connection(id) else { return Ok(()) };
-            conn.contact.get_or_insert(addr);
-            if let Some(swarm) = self.swarms.get_mut(&swarm) {
+            // Another one it may have told before, or we have dialed it: with the end of the connection
+            // that alone is free again.
+            let its = *conn.contact.get_or_insert(addr) == addr;
+            if let Some(swarm) = self.swarms.get_mut(&swarm).filter(|_| its) {
                 if swarm.contacts.conn(addr).is_none() {
                     swarm.contacts.engage(addr, id);
                     swarm.contacts.proved(addr);

@@ -195,8 +195,10 @@ impl Peer {
         if let Some(twin) = twin {
             let by_smaller = dialed_by_smaller(own_id, theirs.peer_id, dialed);
             if !self.replaces(now, twin, remote, dialed, by_smaller) {
+                self.hand_over(swarm, id, twin);
                 return Err(Closed::Duplicate);
             }
+            self.hand_over(swarm, twin, id);
             self.close(now, twin, Closed::Duplicate);
         } else if !dialed {
             self.find_room(now, id, swarm)?;
@@ -247,6 +249,19 @@ impl Peer {
         // From another address anyone may use that name.
         let came_back = !dialed && twin.remote.ip() == remote.ip() && (!twin.dialed || silent);
         came_back || (dialed != twin.dialed && by_smaller)
+    }
+
+    /// Of two connections with one peer `gone` is about to end: its address is that of `stays` now.
+    /// Programs of other kinds choose in other ways. Where the other end drops `stays`, the address
+    /// is dialed anew, as after any loss.
+    fn hand_over(&mut self, swarm: SwarmId, gone: ConnId, stays: ConnId) {
+        let Some(addr) = self.connection(gone).and_then(|conn| conn.contact) else { return };
+        let Some(conn) = self.connection(stays) else { return };
+        if *conn.contact.get_or_insert(addr) == addr {
+            if let Some(swarm) = self.swarms.get_mut(&swarm) {
+                swarm.contacts.engage(addr, stays);
+            }
+        }
     }
 
     /// Our first messages: what we have (BEP 3, BEP 6), then the extension handshake (BEP 10).

@@ -12,6 +12,7 @@ mod ports;
 mod room;
 mod silence;
 mod turnover;
+mod twins;
 
 use super::{Config, Peer};
 use crate::proto::outgoing::{span_of, Segment as Piece, SendPlan};

@@ -67,6 +67,8 @@ struct Fetching {
     next: usize,
     fetch: Option<FetchId>,
     why_not: String,
+    /// Other torrents of that name, the best last: who is in front may have lied.
+    others: Vec<Holding>,
 }
 
 /// A torrent and who has it.
@@ -212,16 +214,19 @@ impl Search {
 
     /// Time has passed or an answer has come. `more_may_come`: names are being resolved still.
     pub fn turn(&mut self, now: Instant, more_may_come: bool) -> Vec<News> {
-        if let Some(torrent) = &self.torrent {
-            if torrent.fetch.is_none() && torrent.next >= torrent.holding.holders.len() {
-                let why = format!("nobody gives the .torrent: {}", torrent.why_not);
-                return vec![News::Nobody(why)];
+        if let Some(torrent) = &mut self.torrent {
+            if torrent.fetch.is_some() || torrent.next < torrent.holding.holders.len() {
+                return Vec::new();
             }
-            return Vec::new();
+            let why = format!("nobody gives the .torrent: {}", torrent.why_not);
+            let Some(holding) = torrent.others.pop() else { return vec![News::Nobody(why)] };
+            let say = News::Say(format!("{why}; taking {}", holding.info_hash));
+            (torrent.holding, torrent.next) = (holding, 0);
+            return vec![say];
         }
         let age = now - self.began;
         let asking = self.hosts.values().any(|asked| asked.fetch.is_some());
-        let ranked = rank(&self.sought, &self.answers);
+        let mut ranked = rank(&self.sought, &self.answers);
         let over = match ranked.is_empty() {
             true => age >= GIVE_UP || (age >= ENOUGH && !asking && !more_may_come),
             false => age >= ENOUGH || (age >= GATHER && !asking && !more_may_come),
@@ -229,14 +234,18 @@ impl Search {
         if !over {
             return Vec::new();
         }
-        let Some(best) = ranked.first().cloned() else { return vec![News::Nobody(self.nobody())] };
+        if ranked.is_empty() {
+            return vec![News::Nobody(self.nobody())];
+        }
         let mut news: Vec<News> = self.describe(&ranked).into_iter().map(News::Say).collect();
         if self.who_only {
             news.push(News::Done(ranked));
         } else {
-            let holding = best;
-            let why_not = String::new();
-            self.torrent = Some(Fetching { holding, next: 0, fetch: None, why_not });
+            ranked.reverse();
+            self.torrent = ranked.pop().map(|holding| {
+                let (fetch, why_not) = (None, String::new());
+                Fetching { holding, next: 0, fetch, why_not, others: ranked }
+            });
         }
         news
     }

@@ -87,6 +87,28 @@ fn everybody_is_asked_and_the_torrent_is_fetched_from_a_holder_that_has_it() {
 }
 
 #[test]
+fn who_boasts_of_a_torrent_and_has_none_does_not_hide_the_others() {
+    let (bytes, info_hash) = torrent();
+    let mut of = search();
+    of.add_hosts(at(0), [host(1), host(2)]);
+    ask(&mut of, at(0));
+    let honest = Entry { info_hash, ..entry(0, 100, 5) };
+    assert_eq!(of.handle_answer(at(1), FetchId(1), &answer(vec![entry(9, 100, 99)], vec![])), []);
+    assert_eq!(of.handle_answer(at(1), FetchId(2), &answer(vec![honest], vec![])), []);
+    of.turn(at(800), false);
+    assert_eq!(ask(&mut of, at(800))[0].0, host(1));
+    let body = b"garbage".to_vec();
+    let garbage = Ok(Response { status: 200, location: None, body });
+    assert_eq!(of.handle_answer(at(801), FetchId(1), &garbage), []);
+    let said = of.turn(at(801), false);
+    assert!(matches!(&said[..], [News::Say(line)] if line.contains(&info_hash.to_string())));
+    assert_eq!(ask(&mut of, at(801))[0].0, host(2));
+    let given = Ok(Response { status: 200, location: None, body: bytes.clone() });
+    let found = of.handle_answer(at(802), FetchId(2), &given);
+    assert_eq!(found, [News::Found(bytes, info_hash, vec![host(2)])]);
+}
+
+#[test]
 fn most_holders_then_most_complete_then_newest() {
     let sought = Sought::Name(NAME.into());
     let order = |answers: &[(u8, Entry)]| -> Vec<u8> {

@@ -5,6 +5,7 @@ use super::arrange;
 use super::folders::{self, Layout, Located};
 use super::hash::{HashQueue, Job, Kind};
 use super::mmap::{failed, Storage, Unflushed};
+use super::opening::expect_place;
 use crate::proto::peer::swarms::Progress;
 use crate::proto::repeats::Repeats;
 use crate::proto::store::StoreError;
@@ -122,6 +123,8 @@ pub struct Flushed {
     pub files: Vec<Unflushed>,
     /// Why the record was not written.
     pub error: Option<String>,
+    /// It is because a file is not the one that was written: nothing of what is known holds.
+    pub replaced: bool,
     /// The stamps in the record, and where the files stood.
     pub stamps: (Place, Vec<FileStamp>),
 }
@@ -129,17 +132,23 @@ pub struct Flushed {
 /// The work of the flush helper: data first, then the record that claims it.
 #[must_use]
 pub fn flush(mut job: FlushJob) -> Flushed {
+    let mut replaced = false;
     let mut save = || {
         job.files.iter().try_for_each(Unflushed::sync_data)?;
         if job.renamed {
             folders::make_last(&job.root);
         }
         job.record.files = job.stamps.take().unwrap_or_else(|| stamps(&job.root, &job.layout));
+        // Asked last: of files that were there until now the stamps are right.
+        replaced = !job.files.iter().all(Unflushed::is_in_place);
+        if replaced {
+            return Err(std::io::Error::other("a file was removed or replaced by another program"));
+        }
         folders::save_atomically(&job.path, &job.record.to_bytes())
     };
     let error = save().err().map(|error| error.to_string());
     let stamps = (job.place, job.record.files);
-    Flushed { swarm: job.swarm, files: job.files, error, stamps }
+    Flushed { swarm: job.swarm, files: job.files, error, replaced, stamps }
 }
 
 fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
@@ -345,6 +354,16 @@ impl Content {
         let name = self.metainfo.name.clone();
         if self.place == Place::Part || (self.place == Place::Final && self.has_found_all()) {
             return Ok(true);
+        }
+        if self.found > 0 {
+            if let Err(error) = expect_place(&places.shareable, &self.layout) {
+                log::warn!(
+                    "{name}: {} of {total} pieces are good and served, but {error}",
+                    self.found
+                );
+                self.place = Place::Doubtful;
+                return Ok(true);
+            }
         }
         if (self.found == 0 && total > 0) || !folders::is_own(&places.shareable, &self.layout) {
             storage.close(swarm);

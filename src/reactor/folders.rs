@@ -199,14 +199,31 @@ pub(super) fn stamp(root: &Path, path: &Path) -> Option<Stamp> {
 /// # Errors
 /// The first file that we may not read, and the system's word for it.
 pub fn expect_readable(root: &Path, layout: &Layout) -> Result<(), (PathBuf, io::Error)> {
-    for file in layout.stored() {
-        let path = content_path(root, &file.path);
-        let access = rustix::fs::access(&path, Access::READ_OK);
-        if let Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::IO)) = access {
-            return Err((path, errno.into()));
+    let mut paths = layout.stored().map(|file| content_path(root, &file.path));
+    paths.try_for_each(|path| expect_access(path, Access::READ_OK))
+}
+
+/// Asks whether NAME can become NAME.part and be completed: whether we may write to its folder, and to what is there.
+/// What a link leads to is not asked: that is set aside.
+///
+/// # Errors
+/// The first place where we may not write, and the system's word for it.
+pub fn expect_writable(root: &Path, layout: &Layout) -> Result<(), (PathBuf, io::Error)> {
+    let around = root.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let own = Some(root).filter(|root| !root.is_symlink());
+    let around = around.into_iter().chain(own).map(Path::to_owned);
+    let files = layout.stored().filter(|_| own.is_some());
+    let mut paths = around.chain(files.map(|file| content_path(root, &file.path)));
+    paths.try_for_each(|path| expect_access(path, Access::WRITE_OK))
+}
+
+fn expect_access(path: PathBuf, how: Access) -> Result<(), (PathBuf, io::Error)> {
+    match rustix::fs::access(&path, how) {
+        Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::IO | Errno::ROFS)) => {
+            Err((path, errno.into()))
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Saves a list of what the user wishes, an entry a line. A list that cannot be saved is told of.
@@ -505,7 +522,7 @@ fn copy_start(from: &Path, to: &Path, length: u64) -> io::Result<()> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{symlink, PermissionsExt};
     use tempfile::TempDir;
 
     /// A layout of files by path and length; one with an empty path is a single file.
@@ -598,6 +615,25 @@ pub(super) mod tests {
         assert_eq!(fs::read(part.join("a/b/long")).unwrap(), b"123");
         assert_eq!(fs::read(folder.path().join("name.before/a/b/long")).unwrap(), b"12345");
         assert_eq!(stamps(&part, &layout)[1..], [(0, 0, 0), (0, 0, 0)]);
+    }
+
+    #[test]
+    fn where_we_may_not_write_is_known_before() {
+        let folder = TempDir::new().unwrap();
+        let one = layout(&[("", 5)], 16);
+        let root = final_path(folder.path(), &one);
+        assert!(expect_writable(&root, &one).is_ok(), "nothing is there");
+        put(&folder, "theirs", b"12345");
+        let theirs = folder.path().join("theirs");
+        fs::set_permissions(&theirs, fs::Permissions::from_mode(0o444)).unwrap();
+        symlink(&theirs, &root).unwrap();
+        assert!(expect_writable(&root, &one).is_ok(), "a link is set aside");
+        fs::remove_file(&root).unwrap();
+        fs::rename(&theirs, &root).unwrap();
+        let refused = expect_writable(&root, &one).map_err(|(path, _)| path);
+        // Root may write everywhere.
+        let expected = if rustix::process::geteuid().is_root() { Ok(()) } else { Err(root) };
+        assert_eq!(refused, expected);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -94,6 +95,14 @@ impl Unflushed {
     /// As the disk says; nothing of the file may then be recorded as present.
     pub fn sync_data(&self) -> io::Result<()> {
         self.with(File::sync_data)
+    }
+
+    /// Whether the open file is still the one of that name.
+    pub(super) fn is_in_place(&self) -> bool {
+        let Some(about) = self.file.as_ref().and_then(|file| file.metadata().ok()) else {
+            return true;
+        };
+        folders::stamp(&self.root, &self.path).is_some_and(|(.., inode)| inode == about.ino())
     }
 
     /// Does something with the open file.
@@ -300,29 +309,41 @@ impl Storage {
         if pad {
             return self.map_zeros(key, expected);
         }
-        let result = self.open_file(key.swarm, key.file).and_then(|file| {
-            let start = key.number * self.window_bytes as u64;
-            let there = file.metadata()?.len().min(expected).saturating_sub(start);
-            let len = usize::try_from(there).unwrap_or(usize::MAX).min(self.window_bytes);
-            if len == 0 {
-                return Ok(None);
-            }
-            self.windows.make_room(len);
-            let mut options = MmapOptions::new();
-            options.offset(start).len(len);
-            let map = || options.map_raw_read_only(&*file);
-            // Perhaps the address space is full: try again with no other window.
-            let map = map().or_else(|_| {
-                self.windows.make_room(usize::MAX / 2);
-                map()
+        let opened = self.open_file(key.swarm, key.file);
+        let mut result = opened.and_then(|file| self.map_file(key, expected, &file));
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem) {
+            // What is good can be read still, by who does not say that he would write.
+            let file = self.contents.get(&key.swarm).ok_or_else(not_open).map(|content| {
+                let path = &content.files[key.file as usize].path;
+                self.open.open(|| folders::open_content(&content.root, path, Open::Read))
             })?;
-            Ok(Some(map))
-        });
+            result = file.and_then(|file| self.map_file(key, expected, &file));
+        }
         match result {
             Ok(Some(map)) => Ok(map),
             Ok(None) => Err(self.short(key.swarm, key.file)),
             Err(error) => Err(failed("open", &self.path(key.swarm, key.file), &error)),
         }
+    }
+
+    /// The window of this file, as far as it is there.
+    fn map_file(&mut self, key: &Key, expected: u64, file: &File) -> io::Result<Option<MmapRaw>> {
+        let start = key.number * self.window_bytes as u64;
+        let there = file.metadata()?.len().min(expected).saturating_sub(start);
+        let len = usize::try_from(there).unwrap_or(usize::MAX).min(self.window_bytes);
+        if len == 0 {
+            return Ok(None);
+        }
+        self.windows.make_room(len);
+        let mut options = MmapOptions::new();
+        options.offset(start).len(len);
+        let map = || options.map_raw_read_only(file);
+        // Perhaps the address space is full: try again with no other window.
+        let map = map().or_else(|_| {
+            self.windows.make_room(usize::MAX / 2);
+            map()
+        })?;
+        Ok(Some(map))
     }
 
     /// Memory that shows padding: pages of zeros, which the system has once for all.

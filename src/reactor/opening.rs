@@ -86,6 +86,19 @@ impl Storage {
     }
 }
 
+/// Whether what stands under its final name can be completed; later perhaps, if not now.
+///
+/// # Errors
+/// Where we may not write.
+pub(super) fn expect_place(shareable: &Path, layout: &Layout) -> Result<(), StoreError> {
+    let root = folders::final_path(shareable, layout);
+    folders::expect_writable(&root, layout).map_err(|(path, error)| {
+        let path = folders::shown(&path);
+        let why = format!("the rest has no place: {path} cannot be written: {error}");
+        StoreError::new(why).that_passes()
+    })
+}
+
 /// Says no, with both figures, before anything is created for a content that cannot fit.
 fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
     let mut needed = 0_u64;

@@ -50,7 +50,7 @@ impl Storage {
                 let len = usize::try_from(room).unwrap_or(usize::MAX).min(rest.len());
                 if content.files[file as usize].pad {
                     if !content.writable {
-                        return Err(read_only());
+                        return Err(read_only(&content.root));
                     }
                     offset += len as u64;
                     rest = &rest[len..];
@@ -79,14 +79,14 @@ impl Storage {
         }
         let content = self.contents.get_mut(&swarm).ok_or_else(not_open)?;
         if !content.writable {
-            return Err(read_only());
+            return Err(read_only(&content.root));
         }
         let expected = content.files[run.file as usize].length;
         content.unflushed.insert(run.file);
         self.make(swarm, run.file)?;
         let file = self.open_file(swarm, run.file);
         let path = || self.path(swarm, run.file);
-        let file = file.map_err(|error| failed("open", &path(), &error))?;
+        let file = file.map_err(|error| not_written(&path(), &error))?;
         let there = || file.metadata().map_or(0, |about| about.len());
         // Whoever cut the file short took pieces with it that are verified: writing on would hide
         // that.
@@ -103,11 +103,13 @@ impl Storage {
     }
 }
 
-fn read_only() -> StoreError {
-    StoreError::new("the content is complete and only read")
+/// Complete content is never written to; this is what was found in a place where we may not write.
+fn read_only(root: &Path) -> StoreError {
+    let root = folders::shown(root);
+    StoreError::new(format!("{root} is only read: make it and its folder writable")).that_passes()
 }
 
-/// A full disk, a quota that is used up and a disk that fails may all be mended while we run.
+/// A full disk, a quota that is used up and a disk that fails or was made read-only may all be mended while we run.
 pub(super) fn not_written(path: &Path, error: &io::Error) -> StoreError {
     match Errno::from_io_error(error) {
         Some(Errno::NOSPC) => StoreError::new(format!(
@@ -120,7 +122,7 @@ pub(super) fn not_written(path: &Path, error: &io::Error) -> StoreError {
             folders::shown(path)
         ))
         .that_passes(),
-        Some(Errno::IO) => failed("write", path, error).that_passes(),
+        Some(Errno::IO | Errno::ROFS) => failed("write", path, error).that_passes(),
         _ => failed("write", path, error),
     }
 }
@@ -208,6 +210,7 @@ mod tests {
         let quota = not_written(Path::new("a"), &Errno::DQUOT.into());
         assert!(quota.passes() && quota.to_string().contains("quota"), "{quota}");
         assert!(not_written(Path::new("a"), &Errno::IO.into()).passes());
-        assert!(!not_written(Path::new("a"), &Errno::ROFS.into()).passes());
+        assert!(not_written(Path::new("a"), &Errno::ROFS.into()).passes());
+        assert!(!not_written(Path::new("a"), &Errno::FBIG.into()).passes());
     }
 }

@@ -368,6 +368,27 @@ fn damaged_content_behind_a_link_is_left_alone_and_fetched_whole() {
 }
 
 #[test]
+fn what_is_replaced_under_a_download_is_not_taken_for_what_was_written() {
+    let torrent = Torrent::single("replaced.bin", 8 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known, "--exit-when-complete"]);
+    let mut wire = seed_from(&seeder, &torrent);
+    wire.serve(&torrent, |served| served == 14);
+    peer.wait_for("ok (3/8)");
+    let part = host.shareable().join("replaced.bin.part");
+    fs::remove_file(&part).unwrap();
+    fs::write(&part, vec![b'n'; 8 * PIECE]).unwrap();
+    // Another one after that, if a flush was in between.
+    wire.serve(&torrent, |served| served == 1);
+    peer.wait_for("removed or replaced by another program; checking again");
+    seed_from(&seeder, &torrent).serve(&torrent, |_| false);
+    assert_eq!(peer.wait_exit().code(), Some(0), "{:#?}", peer.said(""));
+    torrent.expect_content(&host.shareable());
+}
+
+#[test]
 fn usr1_tells_the_status_and_hup_looks_again() {
     let torrent = Torrent::single("signal.bin", PIECE);
     let host = Host::with_content(&torrent);

@@ -9,6 +9,7 @@ use crate::reactor::contents::{Content, FlushJob, Flushed, Place};
 use crate::reactor::folders;
 use crate::reactor::hash::{Done, Kind};
 use crate::reactor::helper::PENDING_MAX;
+use crate::reactor::opening::expect_place;
 use crate::reactor::watch::Change;
 use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::SwarmId;
@@ -91,7 +92,16 @@ impl Reactor {
 
     /// Does the disk take this block again?
     pub(super) fn try_write(&mut self, now: Instant, swarm: SwarmId, block: Block) {
-        let Some(content) = self.contents.get(&swarm) else { return };
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        if content.place == Place::Doubtful {
+            let places = &self.options.places;
+            let writable = expect_place(&places.shareable, &content.layout);
+            match writable.and_then(|()| content.settle(swarm, places, &mut self.storage)) {
+                Ok(true) => {}
+                Ok(false) => return self.begin_from_source(now, swarm),
+                Err(error) => return self.peer.handle_tried(now, swarm, Err(error)),
+            }
+        }
         let offset = content.metainfo.geometry.block_offset(block);
         let zeros = vec![0; block.length as usize];
         let outcome = self.storage.write(swarm, offset, &zeros);
@@ -231,8 +241,17 @@ impl Reactor {
     pub(super) fn flushed(&mut self, flushed: &Flushed) {
         let now = self.clock.now();
         let Some(content) = self.contents.get_mut(&flushed.swarm) else { return };
+        if flushed.replaced && flushed.stamps.0 != content.place {
+            // It has its final name since, and the flush of that is under way.
+            return;
+        }
         content.flushing = false;
         content.flush_failed = flushed.error.is_some();
+        if flushed.replaced && self.stop_by.is_none() {
+            let name = &content.metainfo.name;
+            log::warn!("{name}: a file was removed or replaced by another program; checking again");
+            return self.begin_from_source(now, flushed.swarm);
+        }
         let Some(error) = &flushed.error else {
             content.stamped(&flushed.stamps);
             return content.flush_told.clear();

@@ -14,6 +14,9 @@ use std::collections::VecDeque;
 /// Bytes of small messages in one call; the rest goes with the next.
 const BYTES_A_CALL: usize = 64 * 1024;
 
+/// Blocks of one turn at most.
+const BLOCKS_A_TURN: usize = TURN_PAYLOAD_MAX / BLOCK_BYTES as usize;
+
 /// Bytes of an outbox when its first message comes: a batch of requests.
 const OUTBOX_BYTES: usize = 256;
 
@@ -94,6 +97,9 @@ pub struct Outgoing {
     granted: usize,
     /// Blocks that the socket may take with one call, by what it took: twice that.
     reach: usize,
+    /// The last block of the last turn, and how many blocks of its piece had their turn in a row.
+    last: Option<Block>,
+    in_a_row: usize,
     /// It stands in the queue for its turn, which comes without being asked for again.
     waits: bool,
     /// It has its turn, and goes on when the rate that the user has set allows it.
@@ -149,7 +155,7 @@ impl Outgoing {
 
     /// Drops all queued blocks (we choke).
     pub fn drop_backlog(&mut self) -> impl Iterator<Item = Block> {
-        self.granted = 0;
+        (self.granted, self.last) = (0, None);
         core::mem::take(&mut self.backlog).into_iter()
     }
 
@@ -190,13 +196,27 @@ impl Outgoing {
         blocks || !self.outbox.is_empty()
     }
 
+    /// Whether the block that waits goes on with the piece of the last turn. Not for ever: a block
+    /// that is asked for again, and what is more than one turn may take, is as new.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        let (Some(first), Some(last)) = (self.backlog.front(), self.last) else { return false };
+        let follows = first.piece == last.piece && first.begin > last.begin;
+        follows && self.in_a_row < BLOCKS_A_TURN
+    }
+
     /// It is this connection's turn: the blocks of one piece may go, as far as they are queued.
     pub fn grant(&mut self) {
         self.waits = false;
+        if !self.goes_on() {
+            self.in_a_row = 0;
+        }
         let Some(first) = self.backlog.front() else { return };
-        let most = TURN_PAYLOAD_MAX / BLOCK_BYTES as usize;
-        let run = self.backlog.iter().take(most).take_while(|block| block.piece == first.piece);
+        let most = self.backlog.iter().take(BLOCKS_A_TURN - self.in_a_row);
+        let run = most.take_while(|block| block.piece == first.piece);
         self.granted = run.count();
+        self.in_a_row += self.granted;
+        self.last = self.backlog.get(self.granted - 1).copied();
     }
 
     /// Says what to send next, with `most` blocks that are not begun. The geometry is that of the
@@ -340,5 +360,27 @@ mod tests {
         // The socket is full within the sixth block, then within that again.
         assert_eq!([Some(5 * whole + 100), Some(10)].map(&mut call), [64, 13]);
         assert_eq!([None, None].map(&mut call), [9, 16]);
+    }
+
+    #[test]
+    fn the_rest_of_a_piece_goes_on_with_it_as_far_as_one_turn_reaches() {
+        let geometry = Geometry::new(256 * 16_384, 128 * 16_384).unwrap();
+        let block = |n: u32| geometry.block(n / 128, n % 128 * 16_384, 16_384).unwrap();
+        let mut outgoing = Outgoing::default();
+        let mut turn = |blocks: core::ops::Range<u32>| {
+            let count = blocks.len();
+            blocks.for_each(|n| assert!(outgoing.owe(block(n))));
+            let goes_on = outgoing.goes_on();
+            outgoing.grant();
+            outgoing.sent(count * (16_384 + PIECE_HEAD_BYTES), |_| {});
+            goes_on
+        };
+        assert!(!turn(0..6));
+        assert!(turn(6..20));
+        assert!(!turn(3..9), "it had these");
+        assert!(turn(9..10));
+        assert!(!turn(128..192), "another piece");
+        assert!(!turn(192..198), "a turn has no more blocks");
+        assert!(turn(198..199));
     }
 }

@@ -74,9 +74,10 @@ pub const DEALT_MAX: usize = 32;
 pub const SUGGESTED_MAX: usize = 32;
 /// Bytes of one turn at most, where pieces are longer.
 pub const TURN_PAYLOAD_MAX: usize = 1024 * 1024;
-/// A connection whose socket took nothing for so long does not keep others from their turn. A
-/// socket takes 32 KiB at a time, which three at once wait 16 ms for at 50 Mbit/s.
-pub const TURN_STANDS: Duration = Duration::from_millis(25);
+/// A connection whose socket took nothing for so long, times those that have a turn, does not keep
+/// others from theirs. A socket takes 32 KiB at a time: each of them waits 5.4 ms at 50 Mbit/s for
+/// every one, and nearly twice that where the receiver has another sender.
+pub const TURN_STANDS: Duration = Duration::from_millis(10);
 /// Bytes received that go on to the disk together: what a slow one takes in a quarter of a second. More often
 /// costs calls, more seldom lets the disk rest meanwhile.
 pub const WRITE_BACK_BYTES: u64 = 8 * 1024 * 1024;

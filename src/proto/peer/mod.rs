@@ -45,7 +45,7 @@ use super::store::Placed;
 use super::swarm::{Report, Swarm};
 use super::timers::Timers;
 use super::tracker::Tracker;
-use super::turns::Turns;
+use super::turns::{Need, Turns};
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::limits::{HANDSHAKE_WITHIN, INBOUND_SPARE, LISTED_AGAIN};
 use crate::units::rng::Rng;
@@ -304,11 +304,15 @@ impl Peer {
         let swarm = peering.and_then(|p| self.swarms.get(&p.swarm));
         let most = self.pace.blocks_up(self.clock);
         if let Some(block) = conn.outgoing.needs_turn() {
-            let first = peering.is_some_and(|p| p.hand.holds(block.piece));
+            let need = match peering {
+                _ if conn.outgoing.goes_on() => Need::Rest,
+                Some(peering) if peering.hand.holds(block.piece) => Need::New,
+                _ => Need::Spread,
+            };
             if most == 0 {
-                self.turns.wait(id, first);
+                self.turns.wait(id, need);
                 conn.outgoing.wait();
-            } else if self.turns.take(id, first, self.clock) {
+            } else if self.turns.take(id, need, self.clock) {
                 conn.outgoing.grant();
             } else {
                 conn.outgoing.wait();

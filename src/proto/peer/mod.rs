@@ -45,9 +45,9 @@ use super::store::Placed;
 use super::swarm::{Report, Swarm};
 use super::timers::Timers;
 use super::tracker::Tracker;
-use super::turns::{Need, Turns};
+use super::turns::{Need, Turns, Wish};
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
-use crate::units::limits::{HANDSHAKE_WITHIN, INBOUND_SPARE, LISTED_AGAIN};
+use crate::units::limits::{HANDSHAKE_WITHIN, INBOUND_SPARE, LISTED_AGAIN, LONG_PIECE_BYTES};
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::HostPort;
@@ -304,15 +304,17 @@ impl Peer {
         let swarm = peering.and_then(|p| self.swarms.get(&p.swarm));
         let most = self.pace.blocks_up(self.clock);
         if let Some(block) = conn.outgoing.needs_turn() {
+            let long = swarm.is_some_and(|s| s.geometry().piece_length() >= LONG_PIECE_BYTES);
             let need = match peering {
-                _ if conn.outgoing.goes_on() => Need::Rest,
+                _ if long && conn.outgoing.goes_on() => Need::Rest,
                 Some(peering) if peering.hand.holds(block.piece) => Need::New,
                 _ => Need::Spread,
             };
+            let wish = Wish { conn: id, need, long };
             if most == 0 {
-                self.turns.wait(id, need);
+                self.turns.wait(wish);
                 conn.outgoing.wait();
-            } else if self.turns.take(id, need, self.clock) {
+            } else if self.turns.take(wish, self.clock) {
                 conn.outgoing.grant();
             } else {
                 conn.outgoing.wait();

@@ -18,7 +18,7 @@ fn lan_other_shapes() {
         let outcome = Room::new(lab).run();
         println!("{name}: {outcome}");
         assert!(outcome.makespan / outcome.optimum < most, "{name}: slow");
-        assert!(outcome.copies_at_all_out < 1.2, "{name}: too much goes twice");
+        assert!(outcome.copies_at_all_out < 1.4, "{name}: too much goes twice");
         assert!(outcome.wasted < 0.01, "{name}: blocks come twice");
     }
 }

@@ -199,7 +199,6 @@ impl Peer {
                 return Err(Closed::Duplicate);
             }
             self.hand_over(swarm, twin, id);
-            self.close(now, twin, Closed::Duplicate);
         } else if !dialed {
             self.find_room(now, id, swarm)?;
         }
@@ -222,7 +221,11 @@ impl Peer {
         if !dialed {
             log::info!("{remote} connected");
         }
-        self.greet(now, id);
+        // The peer is here all the time: nobody is missed.
+        if let Some(twin) = twin {
+            self.close(now, twin, Closed::Duplicate);
+        }
+        self.greet(id);
         if theirs.dht() && self.says_dht(theirs.info_hash) {
             self.say_port(id);
         }
@@ -265,7 +268,7 @@ impl Peer {
     }
 
     /// Our first messages: what we have (BEP 3, BEP 6), then the extension handshake (BEP 10).
-    fn greet(&mut self, _now: Instant, id: ConnId) {
+    fn greet(&mut self, id: ConnId) {
         let Self { connections, swarms, .. } = self;
         let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
             return;

@@ -1,7 +1,7 @@
 //! Two connections with one peer, and one peer with two addresses.
 
 use super::{addr, bytes_of, Bench, HASH};
-use crate::proto::output::Action;
+use crate::proto::output::{Action, Event, Status};
 use crate::units::id::{ConnId, PeerId};
 use crate::wire::extended;
 use crate::wire::handshake::Handshake;
@@ -26,9 +26,19 @@ fn crossing(name: u8) -> (Bench, ConnId, ConnId) {
     bench.peer.dial_due(bench.now);
     let ours = dialed(&mut bench)[0].0;
     bench.sent.insert(ours, Vec::new());
-    let theirs = bench.accept_from(SocketAddr::from(([10, 0, 0, 1], 40_000)), name, [0; 8], &[]);
+    let theirs = bench.accept_from(
+        SocketAddr::from(([10, 0, 0, 1], 40_000)),
+        name,
+        [0; 8],
+        &bytes_of(&Message::Have(0)),
+    );
     bench.peer.handle_connected(bench.now, ours, SocketAddr::from(([10, 0, 0, 99], 5001)));
-    bench.receive(ours, &Handshake::ours(HASH, PeerId([name; 20])).to_bytes());
+    let handshake = Handshake::ours(HASH, PeerId([name; 20])).to_bytes();
+    bench.peer.handle_received(bench.now, ours, &handshake, &mut bench.store);
+    let missed = Event::StatusChanged(bench.swarm, Status::Waiting);
+    let told: Vec<Event> = core::iter::from_fn(|| bench.peer.poll_event()).collect();
+    assert!(!told.contains(&missed), "the peer is here all the time: {told:?}");
+    bench.drain();
     (bench, ours, theirs)
 }
 

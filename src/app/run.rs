@@ -12,9 +12,10 @@ use crate::proto::output::{Event, Status};
 use crate::proto::peer::Config;
 use crate::reactor::contents::{keep_peer_id, peer_id_path, Content, Place, Places};
 use crate::reactor::engine::{Options, Reactor};
-use crate::reactor::folders::{self, shown};
+use crate::reactor::folders::shown;
 use crate::reactor::signals::Signal;
 use crate::reactor::sockets;
+use crate::reactor::state;
 use crate::units::id::PeerId;
 use crate::units::rng::Rng;
 use crate::units::time::Duration;
@@ -97,7 +98,7 @@ pub(super) struct Session {
     failed: Option<String>,
     network: Network,
     /// Other processes must not use the same records.
-    _lock: folders::StateLock,
+    _lock: state::StateLock,
 }
 
 impl Session {
@@ -123,7 +124,7 @@ impl Session {
         let hosts = known_hosts(network)?;
         let dht_hosts = dht_hosts(network)?;
         let id_file = peer_id_path(&state);
-        let lock = folders::lock_state(&state).map_err(Failure::Failed)?;
+        let lock = state::lock_state(&state).map_err(Failure::Failed)?;
         let seed = seed()?;
         let (peer_id, id_is_new) = peer_id(&id_file, seed);
         let config = Config {

@@ -1,7 +1,7 @@
 //! Which files of a torrent the user has chosen, where those are not all: a file in the state
 //! folder, one info-hash and its list a line, so that a choice survives a restart.
 
-use super::folders::save_wishes;
+use super::state::save_wishes;
 use crate::units::id::InfoHash;
 use crate::wire::choice::Choice;
 use std::collections::BTreeMap;

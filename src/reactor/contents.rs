@@ -6,6 +6,7 @@ use super::folders::{self, Layout, Located};
 use super::hash::{HashQueue, Job, Kind};
 use super::mmap::{failed, Storage, Unflushed};
 use super::opening::expect_place;
+use super::state;
 use crate::proto::peer::swarms::Progress;
 use crate::proto::repeats::Repeats;
 use crate::proto::store::StoreError;
@@ -95,7 +96,7 @@ pub fn peer_id_path(state: &Path) -> PathBuf {
 
 /// Notes our name in that file.
 pub fn keep_peer_id(file: &Path, id: PeerId) {
-    if let Err(error) = folders::save_atomically(file, &id.0) {
+    if let Err(error) = state::save_atomically(file, &id.0) {
         log::warn!("{}: {error}", folders::shown(file));
     }
 }
@@ -144,7 +145,7 @@ pub fn flush(mut job: FlushJob) -> Flushed {
         if replaced {
             return Err(std::io::Error::other("a file was removed or replaced by another program"));
         }
-        folders::save_atomically(&job.path, &job.record.to_bytes())
+        state::save_atomically(&job.path, &job.record.to_bytes())
     };
     let error = save().err().map(|error| error.to_string());
     let stamps = (job.place, job.record.files);
@@ -216,7 +217,7 @@ pub fn note_complete(places: &Places, metainfo: &Metainfo) -> std::io::Result<()
         peer_id: places.peer_id,
         contacts: Vec::new(),
     };
-    folders::save_atomically(&places.record_path(metainfo), &record.to_bytes())
+    state::save_atomically(&places.record_path(metainfo), &record.to_bytes())
 }
 
 impl Content {

@@ -21,6 +21,7 @@ pub mod paused;
 mod resident;
 pub mod signals;
 pub mod sockets;
+pub mod state;
 pub mod stdin;
 #[cfg(feature = "https")]
 pub mod tls;

@@ -1,7 +1,7 @@
 //! Which torrents the user has paused: a file in the state folder, one info-hash a line, so that
 //! a pause survives a restart.
 
-use super::folders::save_wishes;
+use super::state::save_wishes;
 use crate::units::id::InfoHash;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

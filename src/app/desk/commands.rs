@@ -8,7 +8,7 @@ use crate::proto::output::Status;
 use crate::proto::swarm::Report;
 use crate::reactor::contents::Content;
 use crate::reactor::engine::Reactor;
-use crate::reactor::folders::save_atomically;
+use crate::reactor::state::save_atomically;
 use crate::units::bitfield::Bitfield;
 use crate::units::id::{InfoHash, SwarmId};
 use crate::wire::catalogue::{near, Entry};

@@ -324,7 +324,7 @@ impl Desk {
     fn start(&mut self, reactor: &mut Reactor, bytes: &[u8]) -> Result<(), String> {
         let name = commands::file_name(bytes)?;
         let path: PathBuf = reactor.places().state.join(name);
-        crate::reactor::folders::save_atomically(&path, bytes)
+        crate::reactor::state::save_atomically(&path, bytes)
             .map_err(|error| format!("{}: {error}", super::text::path(&path)))?;
         reactor.add_torrent(&path, bytes).map(drop).map_err(String::from)
     }

@@ -5,7 +5,8 @@
 
 use super::Reactor;
 use crate::proto::swarm::Torrent;
-use crate::reactor::folders::{self, shown};
+use crate::reactor::folders::shown;
+use crate::reactor::state;
 use crate::units::id::{InfoHash, SwarmId};
 use crate::units::time::Instant;
 use crate::wire::create;
@@ -85,7 +86,7 @@ impl Reactor {
             Some(folder) => free_path(folder, &metainfo),
             None => self.fetched_path(&metainfo.info_hash),
         };
-        match folders::save_atomically(&path, bytes) {
+        match state::save_atomically(&path, bytes) {
             Ok(()) => log::info!("{}: saved as {}", metainfo.name, shown(&path)),
             Err(error) => {
                 let (name, path) = (&metainfo.name, shown(&path));

@@ -2,8 +2,8 @@
 //! name of the content, for which every known host is asked (E4).
 
 use super::cli::Network;
-use super::run::{make_folder, start_log, Ending, Session};
-use super::Failure;
+use super::run::{make_folder, start_log, Session};
+use super::{Ending, Failure};
 use crate::reactor::engine::Reactor;
 use crate::reactor::folders::shown;
 use crate::units::id::SwarmId;

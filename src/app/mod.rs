@@ -79,6 +79,17 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// How the work ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// All that was asked for is there.
+    Done,
+    /// It cannot be done.
+    Failed(Failure),
+    /// By a signal.
+    Interrupted,
+}
+
 /// The bytes of a .torrent file that someone named.
 ///
 /// # Errors

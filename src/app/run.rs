@@ -7,7 +7,7 @@ use super::logging;
 use super::progress::Progress;
 use super::stream::Stream;
 use super::text::quote;
-use super::{Failure, DONE};
+use super::{Ending, Failure, DONE};
 use crate::proto::output::{Event, Status};
 use crate::proto::peer::Config;
 use crate::reactor::contents::{keep_peer_id, peer_id_path, Content, Place, Places};
@@ -74,17 +74,6 @@ pub(super) fn start_log(network: &Network) -> Result<(), Failure> {
         let file = network.log_file.as_deref().map(shown).unwrap_or_default();
         Failure::Failed(format!("cannot log to {file}: {error}"))
     })
-}
-
-/// How the work ends.
-#[derive(Debug)]
-pub enum Ending {
-    /// All that was asked for is there.
-    Done,
-    /// It cannot be done.
-    Failed(Failure),
-    /// By a signal.
-    Interrupted,
 }
 
 /// A reactor at work, with its display.

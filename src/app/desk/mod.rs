@@ -7,8 +7,7 @@ pub mod request;
 pub mod search;
 pub mod tables;
 
-use super::run::Ending;
-use super::{catalogue, Failure};
+use super::{catalogue, Ending, Failure};
 use crate::proto::output::{Event, FetchId};
 use crate::reactor::control::ClientId;
 use crate::reactor::engine::Reactor;

@@ -11,6 +11,7 @@ pub mod contacts;
 pub mod dealer;
 pub mod depth;
 pub mod dht;
+pub mod early;
 pub mod incoming;
 pub mod lsd;
 pub mod metadata;

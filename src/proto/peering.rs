@@ -2,8 +2,8 @@
 
 use super::dealer::Hand;
 use super::depth::Depth;
+use super::early::Early;
 use super::incoming::Incoming;
-use super::peer::metadata::Early;
 use super::pex::Exchange;
 use super::picker::Picker;
 use super::tracker::End;

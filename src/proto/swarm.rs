@@ -8,11 +8,10 @@ use super::contacts::Contacts;
 use super::dealer::Dealer;
 use super::metadata::Fetch;
 use super::output::Status;
-use super::peer::stall::Stall;
 use super::picker::Picker;
 use super::repeats::Repeats;
 use crate::units::bitfield::Bitfield;
-use crate::units::geometry::{Geometry, PieceIndex};
+use crate::units::geometry::{Block, Geometry, PieceIndex};
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::limits::BLOCK_BYTES;
 use crate::units::padding::Padding;
@@ -74,6 +73,15 @@ pub(super) enum Stage {
     Failed,
     /// Its torrent was removed: only trackers are still to hear of it, until then.
     Left(Instant),
+}
+
+/// A download that waits for its disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stall {
+    /// A block that could not be written.
+    pub(super) block: Block,
+    /// When to try again; `None` while that is under way.
+    pub(super) again_at: Option<Instant>,
 }
 
 /// A swarm we are in.

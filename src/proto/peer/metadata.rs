@@ -8,6 +8,7 @@ use super::Peer;
 use crate::proto::announcer::Announcer;
 use crate::proto::blame::Source;
 use crate::proto::closed::{Closed, Misbehaved};
+use crate::proto::early::Early;
 use crate::proto::metadata::{Holder, Progress};
 use crate::proto::output::{Action, Asker, Event};
 use crate::proto::picker::Picker;
@@ -30,20 +31,6 @@ use std::sync::Arc;
 const OWED_MAX: usize = METADATA_BYTES_MAX.div_ceil(METADATA_PIECE_BYTES) as usize;
 /// Unsent bytes with which the next piece of metadata waits.
 const UNSENT_MAX: usize = 64 * 1024;
-
-/// What a peer has said to have before the number of pieces was known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Early {
-    /// Everything.
-    All,
-    /// These bits; all of them, if they came as a bitfield. At most [`PIECES_MAX`].
-    Bits {
-        /// The bits, the first piece in the high bit of the first byte.
-        bytes: Vec<u8>,
-        /// They came as a bitfield, so their number must be right.
-        sized: bool,
-    },
-}
 
 impl Peer {
     /// Joins the swarm of a magnet link; its metadata is fetched from the peers, and
@@ -170,21 +157,11 @@ impl Peer {
             match *message {
                 Message::HaveAll => peering.early = Some(Early::All),
                 Message::HaveNone => peering.early = None,
-                Message::Bitfield(bytes) => {
-                    peering.early = Some(Early::Bits { bytes: bytes.to_vec(), sized: true });
-                }
+                Message::Bitfield(bytes) => peering.early = Some(Early::Bitfield(bytes.to_vec())),
                 Message::Have(piece) if piece >= PIECES_MAX => {
                     return Err(Misbehaved::HaveOutOfRange);
                 }
-                Message::Have(piece) => match &mut peering.early {
-                    Some(Early::All) => {}
-                    Some(Early::Bits { bytes, .. }) => set(bytes, piece),
-                    none => {
-                        let mut bytes = Vec::new();
-                        set(&mut bytes, piece);
-                        *none = Some(Early::Bits { bytes, sized: false });
-                    }
-                },
+                Message::Have(piece) => peering.early.get_or_insert(Early::NOTHING).add(piece),
                 _ => return Ok(false),
             }
             peering.bitfield_said = true;
@@ -322,37 +299,6 @@ impl Peer {
         }
         Ok(())
     }
-}
-
-impl Early {
-    /// Bytes of memory it takes.
-    pub(in crate::proto) fn bytes(&self) -> usize {
-        match self {
-            Self::All => 0,
-            Self::Bits { bytes, .. } => bytes.capacity(),
-        }
-    }
-
-    /// What it comes to, now that the number of pieces is known.
-    fn into_pieces(self, count: u32) -> Result<Bitfield, Misbehaved> {
-        match self {
-            Self::All => Ok(Bitfield::full(count)),
-            Self::Bits { bytes, sized: true } => {
-                Bitfield::from_bytes(&bytes, count).ok_or(Misbehaved::BadBitfield)
-            }
-            Self::Bits { mut bytes, sized: false } => {
-                bytes.resize(bytes.len().max(count.div_ceil(8) as usize), 0);
-                Bitfield::from_bytes(&bytes, count).ok_or(Misbehaved::HaveOutOfRange)
-            }
-        }
-    }
-}
-
-/// Sets a bit, the bytes growing with it.
-fn set(bytes: &mut Vec<u8>, index: u32) {
-    let at = index as usize / 8;
-    bytes.resize(bytes.len().max(at + 1), 0);
-    bytes[at] |= 0x80 >> (index % 8);
 }
 
 /// Of a swarm without metadata, any number of pieces may be true.

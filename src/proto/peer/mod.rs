@@ -18,7 +18,7 @@ mod leaving;
 pub mod listing;
 mod local;
 mod messages;
-pub mod metadata;
+mod metadata;
 mod names;
 mod nodes;
 mod pace;
@@ -27,7 +27,7 @@ mod push;
 mod receive;
 mod room;
 pub mod search;
-pub mod stall;
+mod stall;
 mod suggest;
 pub mod swarms;
 #[cfg(test)]

@@ -5,21 +5,12 @@
 use super::Peer;
 use crate::proto::output::Action;
 use crate::proto::store::{Placed, StoreError};
-use crate::proto::swarm::Stage;
+use crate::proto::swarm::{Stage, Stall};
 use crate::units::geometry::{Block, Geometry};
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::{BLOCK_BYTES, DISK_AGAIN};
 use crate::units::time::Instant;
 use crate::wire::message::Message;
-
-/// A download that waits for its disk.
-#[derive(Clone, Copy, Debug)]
-pub struct Stall {
-    /// A block that could not be written.
-    block: Block,
-    /// When to try again; `None` while that is under way.
-    again_at: Option<Instant>,
-}
 
 impl Peer {
     /// The answer to [`Action::TryWrite`].

@@ -4,23 +4,14 @@
 use crate::proto::output::Via;
 use crate::reactor::multicast::Multicast;
 use crate::reactor::sockets;
+use crate::reactor::udp::Open;
 use crate::units::limits::DATAGRAM_BYTES_MAX;
-use crate::wire::address::unmap;
 use if_addrs::Interface;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-
-/// A socket, and whether a read may bring something: edges are not repeated.
-#[derive(Debug)]
-pub(super) struct Open {
-    pub(super) socket: UdpSocket,
-    /// An IPv6 socket reaches IPv4 by mapped addresses.
-    pub(super) v6: bool,
-    pub(super) ready: bool,
-}
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// All datagram sockets of the process.
 #[derive(Debug)]
@@ -112,34 +103,6 @@ impl Datagrams {
         let lsd = self.lsd.iter_mut().flat_map(|lsd| [&mut lsd.v4, &mut lsd.v6]).flatten();
         let port = self.port.iter_mut().map(|open| (Via::Port, open));
         port.chain(lsd.map(|open| (Via::Lsd, open)))
-    }
-}
-
-impl Open {
-    /// The next datagram: from whom, and how long.
-    fn receive(&mut self, buffer: &mut [u8]) -> Option<(SocketAddr, usize)> {
-        while self.ready {
-            match self.socket.recv_from(buffer) {
-                // What fills it was cut off: nothing we speak is that long.
-                Ok((count, _)) if count > DATAGRAM_BYTES_MAX => {}
-                Ok((count, from)) => return Some((unmap(from), count)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.ready = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // An ICMP error of an earlier send ends up here; it says nothing about the next.
-                Err(error) => log::debug!("UDP: {}", sockets::words(&error)),
-            }
-        }
-        None
-    }
-
-    fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let to = match to {
-            SocketAddr::V4(v4) if self.v6 => {
-                SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0).into()
-            }
-            to => to,
-        };
-        self.socket.send_to(bytes, to).map(|_| ())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Verifies pieces in slices, so that the loop keeps turning.
 
+use super::gather::Stretch;
 use super::lanes::{self, Engine, Stream};
 use super::mmap::{Access, Storage};
-use super::window::Stretch;
 use crate::proto::store::StoreError;
 use crate::units::geometry::PieceIndex;
 use crate::units::id::SwarmId;

@@ -1,8 +1,8 @@
 //! One socket: reads into a buffer, writes from where the content rests.
 
+use super::gather::GatherWrite;
 use super::mmap::Storage;
 use super::tls::Tls;
-use super::window::GatherWrite;
 use crate::proto::outgoing::{Segment as Piece, SendPlan};
 use crate::proto::store::StoreError;
 use crate::units::id::{ConnId, SwarmId};

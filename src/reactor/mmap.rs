@@ -7,10 +7,10 @@
 // The copies from mapped memory need pointers.
 #![allow(unsafe_code)]
 
+use super::asked::Asked;
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::guard;
 use super::open_files::OpenFiles;
-use super::resident::Asked;
 use super::window::{Key, Slices, Windows};
 use crate::proto::store::{Placed, Store, StoreError};
 use crate::units::id::SwarmId;

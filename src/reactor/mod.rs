@@ -1,6 +1,7 @@
 //! Floor 3: the only place that waits. Sockets, mapped files, folders, clock, signals.
 
 pub mod arrange;
+mod asked;
 pub mod chosen;
 pub mod clock;
 pub mod contents;
@@ -8,6 +9,7 @@ pub mod control;
 pub mod datagram;
 pub mod engine;
 pub mod folders;
+pub mod gather;
 pub mod guard;
 pub mod hash;
 pub mod helper;
@@ -29,6 +31,7 @@ pub mod tls;
 #[path = "no_tls.rs"]
 pub mod tls;
 pub mod turns;
+mod udp;
 pub mod watch;
 pub mod window;
 mod write;

@@ -1,8 +1,8 @@
 //! The sockets of local service discovery (BEP 14): they hear its groups on every interface, and
 //! send to them on every interface.
 
-use crate::reactor::datagram::Open;
 use crate::reactor::sockets;
+use crate::reactor::udp::Open;
 use crate::wire::lsd::{GROUP_V4, GROUP_V6};
 use if_addrs::Interface;
 use mio::net::UdpSocket;

@@ -1,8 +1,8 @@
 //! Windows of real files.
 
 use super::super::folders::tests::layout;
+use super::super::gather::GatherWrite;
 use super::super::open_files::OPEN_MAX;
-use super::super::window::GatherWrite;
 use super::*;
 use crate::units::geometry::Geometry;
 use proptest::prelude::*;

@@ -294,6 +294,19 @@ class Host:
         if done.returncode != 0:
             raise RuntimeError(f"tc: {done.stderr.strip()}")
 
+    def shape(self, megabits):
+        """Gives this host a line of so many Mbit/s in each direction, with a queue of 40 ms."""
+        burst = max(16 * KIB, megabits * 500)
+        for namespace, device in ((self.namespace, "eth0"), (self.lab.switch, self.port)):
+            # No packets longer than the burst: they would never pass.
+            ip("-n", namespace, "link", "set", device, "gso_max_size", str(16 * KIB))
+            done = subprocess.run(
+                ["tc", "-n", namespace, "qdisc", "replace", "dev", device, "root", "tbf", "rate",
+                 f"{megabits}mbit", "burst", str(burst), "latency", "40ms"],
+                capture_output=True, text=True)
+            if done.returncode != 0:
+                raise RuntimeError(f"tc: {done.stderr.strip()}")
+
     def complete(self, relative):
         """Whether the content is under its final name and nothing is marked incomplete."""
         path = self.shareable / relative

@@ -26,7 +26,7 @@ class Aria2:
     def missing(self):
         return None if shutil.which("aria2c") else "no aria2c; apt-get install aria2"
 
-    def start(self, host, torrent, seeding):
+    def start(self, host, torrent, seeding, *more):
         dht = "true" if self.udp_trackers else "false"
         options = ["--no-conf", f"--enable-dht={dht}", "--enable-dht6=false",
                    f"--dht-file-path={host.folder / 'dht.dat'}",
@@ -37,7 +37,7 @@ class Aria2:
             options += ["--check-integrity=true", "--seed-ratio=0.0"]
         else:
             options += ["--seed-time=0"]
-        return host.start("aria2c", *options, torrent, log=f"{host.name}-aria2")
+        return host.start("aria2c", *options, *more, torrent, log=f"{host.name}-aria2")
 
 
 class Transmission:

@@ -3,12 +3,13 @@
 
 use super::address::{is_dialable, printable, unmap};
 use super::bencode::{self, Dict, Value};
+use super::compact;
 use crate::units::id::{InfoHash, PeerId};
 use crate::units::limits::CONTACTS_MAX;
 use crate::units::time::Duration;
 use bendy::encoding::{Encoder, Error as EncodeError};
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 use percent_encoding::{percent_decode_str, percent_encode, AsciiSet, NON_ALPHANUMERIC};
 
 /// Shortest interval we take from a tracker, so that none makes us hammer it.
@@ -237,28 +238,16 @@ pub struct Listing {
 pub fn build_answer(listing: &Listing, form: PeerForm) -> Vec<u8> {
     let (mut peers4, mut peers6) = (Vec::new(), Vec::new());
     for (addr, _) in &listing.peers {
-        match unmap(*addr).ip() {
-            IpAddr::V4(ip) => {
-                peers4.extend_from_slice(&ip.octets());
-                peers4.extend_from_slice(&addr.port().to_be_bytes());
-            }
-            IpAddr::V6(ip) => {
-                peers6.extend_from_slice(&ip.octets());
-                peers6.extend_from_slice(&addr.port().to_be_bytes());
-            }
-        }
+        let addr = unmap(*addr);
+        compact::push(if addr.is_ipv4() { &mut peers4 } else { &mut peers6 }, addr);
     }
     encode(|e| {
         e.emit_dict(|mut e| {
             e.emit_pair(b"complete", listing.complete)?;
-            match listing.external_ip.map(|ip| ip.to_canonical()) {
-                Some(IpAddr::V4(ip)) => {
-                    e.emit_pair_with(b"external ip", |e| e.emit_bytes(&ip.octets()))?;
-                }
-                Some(IpAddr::V6(ip)) => {
-                    e.emit_pair_with(b"external ip", |e| e.emit_bytes(&ip.octets()))?;
-                }
-                None => {}
+            if let Some(ip) = listing.external_ip {
+                let mut bytes = Vec::new();
+                compact::push_ip(&mut bytes, ip.to_canonical());
+                e.emit_pair_with(b"external ip", |e| e.emit_bytes(&bytes))?;
             }
             e.emit_pair(b"incomplete", listing.incomplete)?;
             e.emit_pair(b"interval", listing.interval.as_secs())?;
@@ -412,14 +401,17 @@ pub fn parse_answer(body: &[u8]) -> Result<AnnounceAnswer, AnswerError> {
             let listed = list.iter().filter_map(|peer| dictionary_peer(peer.as_dict()?));
             peers.extend(listed.take(CONTACTS_MAX));
         }
-        Some(Value::Bytes(bytes)) => peers.extend(compact_peers::<4, 6>(bytes.get())),
+        Some(Value::Bytes(bytes)) => {
+            peers.extend(compact_peers::<{ compact::V4_BYTES }>(bytes.get()))
+        }
         _ => {}
     }
     if let Some(bytes) = dict.get("peers6").and_then(Value::as_bytes) {
-        peers.extend(compact_peers::<16, 18>(bytes));
+        peers.extend(compact_peers::<{ compact::V6_BYTES }>(bytes));
     }
     peers.retain(|&addr| is_dialable(addr));
     peers.truncate(CONTACTS_MAX);
+    let external_ip = dict.get("external ip").and_then(Value::as_bytes).and_then(compact::ip);
     Ok(AnnounceAnswer {
         interval: seconds(dict, "interval").unwrap_or(INTERVAL_ABSENT),
         min_interval: seconds(dict, "min interval"),
@@ -428,7 +420,7 @@ pub fn parse_answer(body: &[u8]) -> Result<AnnounceAnswer, AnswerError> {
         incomplete: count(dict, "incomplete"),
         warning: text("warning message"),
         tracker_id: dict.get("tracker id").and_then(Value::as_bytes).and_then(tracker_id),
-        external_ip: dict.get("external ip").and_then(Value::as_bytes).and_then(address),
+        external_ip: external_ip.map(|ip| ip.to_canonical()),
     })
 }
 
@@ -458,22 +450,8 @@ fn seconds(dict: Dict<'_>, key: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds).clamp(INTERVAL_MIN, INTERVAL_MAX))
 }
 
-/// An address of 4 or 16 bytes.
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(|b| IpAddr::V4(Ipv4Addr::from(b)));
-    let v6 = || <[u8; 16]>::try_from(bytes).map(|b| IpAddr::V6(Ipv6Addr::from(b)));
-    v4.or_else(|_| v6()).ok().map(|ip| ip.to_canonical())
-}
-
-/// `PEER` bytes a peer, of which `IP` are the address and the rest the port.
-fn compact_peers<const IP: usize, const PEER: usize>(
-    bytes: &[u8],
-) -> impl Iterator<Item = SocketAddr> + '_ {
-    bytes.chunks_exact(PEER).take(CONTACTS_MAX).filter_map(|peer| {
-        let (ip, port) = peer.split_at(IP);
-        let port = u16::from_be_bytes(port.try_into().ok()?);
-        Some(SocketAddr::new(address(ip)?, port))
-    })
+fn compact_peers<const BYTES: usize>(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
+    compact::addrs::<BYTES>(bytes).take(CONTACTS_MAX).map(unmap)
 }
 
 fn dictionary_peer(peer: Dict<'_>) -> Option<SocketAddr> {

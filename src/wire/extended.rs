@@ -2,6 +2,7 @@
 //! messages that we know: names, our ids for them, and theirs.
 
 use super::bencode::{self, Limits};
+use super::compact;
 use bendy::encoding::Encoder;
 use core::net::IpAddr;
 
@@ -120,10 +121,6 @@ impl Handshake {
             let v = &v[..v.len().min(CLIENT_BYTES_MAX)];
             String::from_utf8_lossy(v).into_owned()
         });
-        let your_ip = bytes("yourip").and_then(|ip| {
-            let v4 = <[u8; 4]>::try_from(ip).map(IpAddr::from).ok();
-            v4.or_else(|| <[u8; 16]>::try_from(ip).map(IpAddr::from).ok())
-        });
         let m = dict.get("m").and_then(|m| m.as_dict());
         let id = |extension: Extension| {
             // What is no id says nothing.
@@ -137,7 +134,7 @@ impl Handshake {
             reqq: int("reqq").and_then(|r| u32::try_from(r).ok()),
             upload_only: int("upload_only").is_some_and(|u| u != 0),
             client,
-            your_ip,
+            your_ip: bytes("yourip").and_then(compact::ip),
         })
     }
 
@@ -170,10 +167,9 @@ impl Handshake {
                 dict.emit_pair(b"v", client.as_str())?;
             }
             if let Some(ip) = self.your_ip {
-                dict.emit_pair_with(b"yourip", |e| match ip {
-                    IpAddr::V4(ip) => e.emit_bytes(&ip.octets()),
-                    IpAddr::V6(ip) => e.emit_bytes(&ip.octets()),
-                })?;
+                let mut bytes = Vec::new();
+                compact::push_ip(&mut bytes, ip);
+                dict.emit_pair_with(b"yourip", |e| e.emit_bytes(&bytes))?;
             }
             Ok(())
         });

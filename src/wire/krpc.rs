@@ -6,9 +6,10 @@
 pub mod saved;
 
 use super::bencode::{self, Dict, Limits, Value};
+use super::compact;
 use crate::units::id::{InfoHash, NodeId};
 use bendy::encoding::{Encoder, Error as EncodeError, SingleItemEncoder};
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 /// The first byte of every KRPC message: that of a dictionary.
 pub const FIRST_BYTE: u8 = b'd';
@@ -20,6 +21,10 @@ pub const TOKEN_BYTES_MAX: usize = 64;
 pub const VALUES_MAX: usize = 200;
 /// Nodes read from one answer, of each family; BEP 5 knows eight.
 pub const NODES_MAX: usize = 32;
+/// Bytes of a compact node info of IPv4 (BEP 5): id, address, port.
+pub const NODE_V4_BYTES: usize = 20 + compact::V4_BYTES;
+/// The same of IPv6 (BEP 32).
+pub const NODE_V6_BYTES: usize = 20 + compact::V6_BYTES;
 /// Our `v`: two letters, and the version.
 pub const CLIENT: &[u8; 4] = b"RP\x00\x01";
 /// An honest message is flat and short.
@@ -166,14 +171,9 @@ impl<'a> Message<'a> {
             _ => return None,
         };
         let read_only = dict.get("ro").and_then(Value::as_int) == Some(1);
-        // BEP 42 sends the port, too; some send the address only.
-        let your_addr = bytes("ip").and_then(|ip| {
-            let bare = match *ip {
-                [a, b, c, d] => Some(SocketAddr::from(([a, b, c, d], 0))),
-                _ => None,
-            };
-            bare.or_else(|| compact_addr(ip))
-        });
+        // BEP 42 sends the port, too; some send an IPv4 address only.
+        let bare = |ip: &[u8]| <[u8; 4]>::try_from(ip).ok().map(|ip| SocketAddr::from((ip, 0)));
+        let your_addr = bytes("ip").and_then(|ip| compact::addr(ip).or_else(|| bare(ip)));
         Some(Ok(Self { transaction, client: bytes("v"), your_addr, read_only, body }))
     }
 
@@ -199,7 +199,7 @@ impl<'a> Message<'a> {
                 })?;
             }
             if let Some(addr) = self.your_addr {
-                e.emit_pair_with(b"ip", |e| e.emit_bytes(&compact(addr)))?;
+                e.emit_pair_with(b"ip", |e| e.emit_bytes(&compact::bytes_of(addr)))?;
             }
             if let Body::Query(_, query) = &self.body {
                 e.emit_pair_with(b"q", |e| e.emit_bytes(query.name()))?;
@@ -332,7 +332,7 @@ impl<'a> Response<'a> {
         let id = NodeId(bytes("id")?.try_into().ok()?);
         let values = dict.get("values").and_then(Value::as_list);
         let values = values.into_iter().flat_map(|list| list.iter());
-        let values = values.filter_map(|peer| compact_addr(peer.as_bytes()?));
+        let values = values.filter_map(|peer| compact::addr(peer.as_bytes()?));
         Some(Self {
             id,
             nodes: Nodes(bytes("nodes").unwrap_or_default()),
@@ -359,7 +359,9 @@ impl<'a> Response<'a> {
                 return Ok(());
             }
             e.emit_pair_with(b"values", |e| {
-                e.emit_list(|e| self.values.iter().try_for_each(|&v| e.emit_bytes(&compact(v))))
+                e.emit_list(|e| {
+                    self.values.iter().try_for_each(|&v| e.emit_bytes(&compact::bytes_of(v)))
+                })
             })
         })
     }
@@ -368,46 +370,26 @@ impl<'a> Response<'a> {
 impl<'a> Nodes<'a> {
     /// The nodes of `nodes`, at most [`NODES_MAX`]; a rest that is no whole node is left out.
     pub fn iter_v4(self) -> impl Iterator<Item = (NodeId, SocketAddr)> + 'a {
-        nodes::<26>(self.0)
+        nodes::<NODE_V4_BYTES>(self.0)
     }
 
     /// The nodes of `nodes6`, likewise.
     pub fn iter_v6(self) -> impl Iterator<Item = (NodeId, SocketAddr)> + 'a {
-        nodes::<38>(self.0)
+        nodes::<NODE_V6_BYTES>(self.0)
     }
 }
 
 fn nodes<const SIZE: usize>(bytes: &[u8]) -> impl Iterator<Item = (NodeId, SocketAddr)> + '_ {
     bytes.chunks_exact(SIZE).take(NODES_MAX).filter_map(|node| {
         let (id, addr) = node.split_first_chunk::<20>()?;
-        Some((NodeId(*id), compact_addr(addr)?))
+        Some((NodeId(*id), compact::addr(addr)?))
     })
 }
 
-/// A compact node info (BEP 5, BEP 32): 26 or 38 bytes.
+/// Appends a compact node info (BEP 5, BEP 32).
 pub fn push_node(out: &mut Vec<u8>, id: NodeId, addr: SocketAddr) {
     out.extend_from_slice(&id.0);
-    out.extend_from_slice(&compact(addr));
-}
-
-/// An address and a port in 6 or 18 bytes.
-#[must_use]
-pub fn compact(addr: SocketAddr) -> Vec<u8> {
-    let mut bytes = match addr.ip() {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    bytes.extend_from_slice(&addr.port().to_be_bytes());
-    bytes
-}
-
-/// The address and port that 6 or 18 bytes spell.
-#[must_use]
-pub fn compact_addr(bytes: &[u8]) -> Option<SocketAddr> {
-    let (ip, port) = bytes.split_last_chunk::<2>()?;
-    let v4 = <[u8; 4]>::try_from(ip).ok().map(IpAddr::from);
-    let ip = v4.or_else(|| <[u8; 16]>::try_from(ip).ok().map(IpAddr::from))?;
-    Some(SocketAddr::new(ip, u16::from_be_bytes(*port)))
+    compact::push(out, addr);
 }
 
 #[cfg(test)]

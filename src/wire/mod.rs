@@ -6,6 +6,7 @@ pub mod announce;
 pub mod bencode;
 pub mod catalogue;
 pub mod choice;
+pub mod compact;
 pub mod create;
 pub mod digest;
 pub mod extended;

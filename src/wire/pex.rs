@@ -3,9 +3,10 @@
 
 use super::address::{is_dialable, unmap};
 use super::bencode::{self, Limits};
+use super::compact;
 use super::extended::NotADictionary;
 use bendy::encoding::Encoder;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 /// Flag of an added peer: it is a seeder, or wants nothing (BEP 11).
 pub const SEED: u8 = 0x02;
@@ -89,33 +90,21 @@ struct Compact {
 impl Compact {
     fn push(&mut self, addr: SocketAddr, flags: u8) {
         let addr = unmap(addr);
-        let (bytes, all_flags) = match addr.ip() {
-            IpAddr::V4(ip) => {
-                self.v4.extend_from_slice(&ip.octets());
-                (&mut self.v4, &mut self.v4_flags)
-            }
-            IpAddr::V6(ip) => {
-                self.v6.extend_from_slice(&ip.octets());
-                (&mut self.v6, &mut self.v6_flags)
-            }
+        let (addrs, all_flags) = match addr {
+            SocketAddr::V4(_) => (&mut self.v4, &mut self.v4_flags),
+            SocketAddr::V6(_) => (&mut self.v6, &mut self.v6_flags),
         };
-        bytes.extend_from_slice(&addr.port().to_be_bytes());
+        compact::push(addrs, addr);
         all_flags.push(flags);
     }
 }
 
 fn v4_of(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
-    bytes.chunks_exact(6).map(|peer| {
-        let ip: [u8; 4] = core::array::from_fn(|i| peer[i]);
-        SocketAddr::from((ip, u16::from_be_bytes([peer[4], peer[5]])))
-    })
+    compact::addrs::<{ compact::V4_BYTES }>(bytes)
 }
 
 fn v6_of(bytes: &[u8]) -> impl Iterator<Item = SocketAddr> + '_ {
-    bytes.chunks_exact(18).map(|peer| {
-        let ip: [u8; 16] = core::array::from_fn(|i| peer[i]);
-        unmap(SocketAddr::from((ip, u16::from_be_bytes([peer[16], peer[17]]))))
-    })
+    compact::addrs::<{ compact::V6_BYTES }>(bytes).map(unmap)
 }
 
 /// One byte a peer; where there are too few, nothing is known of the rest.

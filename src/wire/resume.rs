@@ -6,6 +6,7 @@
 //! the caller's question.
 
 use super::address::unmap;
+use super::compact;
 use super::digest::{sealed, unsealed};
 use crate::units::bitfield::Bitfield;
 use crate::units::geometry::Geometry;
@@ -14,7 +15,7 @@ use crate::units::limits::CONTACTS_SAVED_MAX;
 use bendy::decoding::{Decoder, DictDecoder, Error as DecodeError, ListDecoder, Object};
 use bendy::encoding::{Encoder, Error as EncodeError};
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 
 /// The version this program writes; it reads no other.
 const VERSION: u64 = 1;
@@ -86,7 +87,7 @@ impl Resume {
             e.emit_pair_with(b"contacts", |e| {
                 e.emit_list(|e| {
                     let mut saved = self.contacts.iter().take(CONTACTS_SAVED_MAX);
-                    saved.try_for_each(|&addr| e.emit_bytes(&contact_bytes(addr)))
+                    saved.try_for_each(|&addr| e.emit_bytes(&compact::bytes_of(unmap(addr))))
                 })
             })?;
             e.emit_pair(b"downloaded", self.downloaded)?;
@@ -167,7 +168,7 @@ impl<'a> Record<'a> {
         };
         // bendy keeps the keys in order, so each is asked for where it must stand.
         let completed = dict.int::<u8>("completed")? != 0;
-        let contacts = dict.list("contacts", |o| contact(o.try_into_bytes().ok()?))?;
+        let contacts = dict.list("contacts", |o| compact::addr(o.try_into_bytes().ok()?))?;
         let downloaded = dict.int("downloaded")?;
         let files = dict.list("files", |o| {
             let mut list = o.try_into_list().ok()?;
@@ -263,25 +264,6 @@ fn partials(
         Some((index, Bitfield::from_bytes(blocks, geometry.block_count(piece))?))
     };
     found.iter().map(|partial| check(partial).ok_or(wrong)).collect()
-}
-
-fn contact_bytes(addr: SocketAddr) -> Vec<u8> {
-    let addr = unmap(addr);
-    let mut bytes = match addr.ip() {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    bytes.extend_from_slice(&addr.port().to_be_bytes());
-    bytes
-}
-
-fn contact(bytes: &[u8]) -> Option<SocketAddr> {
-    let (ip, port) = bytes.split_last_chunk::<2>()?;
-    let ip = match ip.len() {
-        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(ip).ok()?)),
-        _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(ip).ok()?)),
-    };
-    Some(SocketAddr::new(ip, u16::from_be_bytes(*port)))
 }
 
 impl fmt::Display for ResumeError {

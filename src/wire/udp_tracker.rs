@@ -3,9 +3,10 @@
 
 use super::address::{is_dialable, printable, unmap};
 use super::announce::{AnnounceRequest, Counts, Event};
+use super::compact;
 use crate::units::id::{InfoHash, PeerId};
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 
 /// What a connect request has in place of a connection id.
 pub const MAGIC: u64 = 0x0417_2710_1980;
@@ -299,16 +300,11 @@ pub fn parse_response(bytes: &[u8], v6: bool) -> Result<Response, Malformed> {
         CONNECT => Ok(Response::Connect { transaction, connection: r.u64()? }),
         ANNOUNCE => {
             let (interval, leechers, seeders) = (r.u32()?, r.u32()?, r.u32()?);
-            let mut peers = Vec::new();
-            loop {
-                let ip = match v6 {
-                    true => r.bytes::<16>().map(|b| IpAddr::from(Ipv6Addr::from(b))),
-                    false => r.bytes::<4>().map(|b| IpAddr::from(Ipv4Addr::from(b))),
-                };
-                let (Ok(ip), Ok(port)) = (ip, r.bytes().map(u16::from_be_bytes)) else { break };
-                peers.push(unmap(SocketAddr::new(ip, port)));
-            }
-            peers.retain(|&peer| is_dialable(peer));
+            let peers = match v6 {
+                true => compact::addrs::<{ compact::V6_BYTES }>(r.0).map(unmap).collect(),
+                false => compact::addrs::<{ compact::V4_BYTES }>(r.0).collect::<Vec<_>>(),
+            };
+            let peers = peers.into_iter().filter(|&peer| is_dialable(peer)).collect();
             Ok(Response::Announce { transaction, interval, leechers, seeders, peers })
         }
         SCRAPE => {
@@ -346,11 +342,7 @@ pub fn build_response(response: &Response) -> Vec<u8> {
             let v6 = peers.first().is_some_and(|peer| peer.is_ipv6());
             let room = peers_max(v6);
             for peer in peers.iter().filter(|peer| peer.is_ipv6() == v6).take(room) {
-                match peer.ip() {
-                    IpAddr::V4(ip) => out.extend_from_slice(&ip.octets()),
-                    IpAddr::V6(ip) => out.extend_from_slice(&ip.octets()),
-                }
-                out.extend_from_slice(&peer.port().to_be_bytes());
+                compact::push(&mut out, *peer);
             }
         }
         Response::Scrape { transaction, counts } => {
@@ -372,7 +364,7 @@ pub fn build_response(response: &Response) -> Vec<u8> {
 /// Peers of that family that fit into one answer.
 #[must_use]
 pub const fn peers_max(v6: bool) -> usize {
-    (ANSWER_BYTES_MAX - ANSWER_HEAD_BYTES) / if v6 { 18 } else { 6 }
+    (ANSWER_BYTES_MAX - ANSWER_HEAD_BYTES) / if v6 { compact::V6_BYTES } else { compact::V4_BYTES }
 }
 
 impl Request {
@@ -417,6 +409,7 @@ impl core::error::Error for Malformed {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::{IpAddr, Ipv6Addr};
     use proptest::prelude::*;
 
     fn sample() -> AnnounceRequest {

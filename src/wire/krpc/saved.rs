@@ -3,7 +3,7 @@
 //! SHA-1 of the rest, then a bencoded dictionary. A record that was cut or changed is refused as
 //! a whole; without it the node begins anew.
 
-use super::{push_node, Nodes};
+use super::{push_node, Nodes, NODES_MAX, NODE_V4_BYTES, NODE_V6_BYTES};
 use crate::units::id::NodeId;
 use crate::wire::bencode::{self, Limits, Value};
 use crate::wire::digest::{sealed, unsealed};
@@ -57,17 +57,17 @@ impl SavedTable {
         let bytes = |key: &str| dict.get(key).and_then(Value::as_bytes);
         let id = |key: &str| bytes(key)?.try_into().ok().map(NodeId);
         let mut nodes = Vec::new();
-        for batch in bytes("nodes")?.chunks(26 * super::NODES_MAX).take(4) {
+        for batch in bytes("nodes")?.chunks(NODE_V4_BYTES * NODES_MAX).take(4) {
             nodes.extend(Nodes(batch).iter_v4());
         }
-        for batch in bytes("nodes6")?.chunks(38 * super::NODES_MAX).take(4) {
+        for batch in bytes("nodes6")?.chunks(NODE_V6_BYTES * NODES_MAX).take(4) {
             nodes.extend(Nodes(batch).iter_v6());
         }
         Some(Self { ids: [id("id4")?, id("id6")?], nodes })
     }
 }
 
-const _: () = assert!(SAVED_MAX == 4 * super::NODES_MAX);
+const _: () = assert!(SAVED_MAX == 4 * NODES_MAX);
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use super::mmap::{Access, Segment, Storage};
 use super::window::Key;
 use crate::proto::store::StoreError;
 use crate::units::id::SwarmId;
-use rustix::fs::Advice as FileAdvice;
+use rustix::fs::{Advice as FileAdvice, SeekFrom};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
 use std::io::IoSliceMut;
@@ -81,8 +81,11 @@ impl Storage {
             return true;
         }
         let at = number * self.window_bytes as u64 + last as u64;
-        let told = self.open_file(swarm, file).ok().and_then(|file| told(&file, at));
-        told.unwrap_or_else(|| self.windows.is_in_core(slot, last))
+        let file = self.open_file(swarm, file).ok();
+        let told = file.as_deref().and_then(|file| told(file, at));
+        told.unwrap_or_else(|| {
+            self.windows.is_in_core(slot, last) || file.is_some_and(|file| is_hole(&file, at))
+        })
     }
 
     /// Asks for what comes from `offset` on in the same file, and in the next ones for a stretch
@@ -117,6 +120,15 @@ fn told(file: &File, at: u64) -> Option<bool> {
         Ok(_) => Some(true),
         Err(Errno::AGAIN | Errno::INTR) => Some(false),
         Err(_) => None,
+    }
+}
+
+/// Whether nothing was ever written there, so that no disk has to bring it. tmpfs never says that a page is in
+/// memory that is reserved and not written: without this a check would wait for each in vain.
+fn is_hole(file: &File, at: u64) -> bool {
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(next) => next > at,
+        Err(error) => error == Errno::NXIO,
     }
 }
 
@@ -186,6 +198,17 @@ pub(super) mod tests {
         assert_eq!(ready(&mut storage, 500_000, 10), 10);
         let mut bytes = [0];
         assert!(storage.read(S, 500_000, &mut bytes).is_err());
+    }
+
+    #[test]
+    fn what_was_never_written_is_not_waited_for() {
+        // Where there is a tmpfs: it says of its reserved pages that they are not in memory.
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap();
+        let mut storage = Storage::new(DEFAULT_BUDGET);
+        let layout = layout(&[("", 1 << 20)], 16_384);
+        storage.open_write(S, &layout, &folder.path().join("c")).unwrap();
+        storage.write(S, 300_000, &[7; 16_384]).unwrap();
+        assert_eq!(ready(&mut storage, 5, (1 << 20) - 5), (1 << 20) - 5);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod values;
 use super::desk::request::Request;
 use crate::proto::peer::goal::Goal;
 use crate::wire::choice::Choice;
-use crate::wire::metainfo::text::escape;
+use crate::wire::text::escape;
 use values::{address, client_ports, count, file_list, log_level, port, rate, ratio, span};
 
 /// Client sockets on a lab's network: the course's ports 5001 to 5006.

@@ -10,8 +10,8 @@ use super::text::{self, date, escape, escape_bytes, json_string, size};
 use super::{read_torrent, Failure, DONE};
 use crate::units::geometry::PieceIndex;
 use crate::wire::magnet::Magnet;
-use crate::wire::metainfo::text::lossless;
 use crate::wire::metainfo::Metainfo;
+use crate::wire::text::lossless;
 
 /// Prints what the .torrent at `file` says, and the hash of `piece` if one is asked for.
 ///

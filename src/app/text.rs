@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-pub use crate::wire::metainfo::text::{escape, escape_bytes, is_unsafe, json_string};
+pub use crate::wire::text::{escape, escape_bytes, is_unsafe, json_string};
 
 /// A path on one line that a terminal can show.
 #[must_use]

@@ -19,11 +19,12 @@ pub use udp::Datagram;
 
 use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
-use crate::wire::address::{printable, Announce, AnnounceError, HostPort, Scheme};
+use crate::wire::address::{Announce, AnnounceError, HostPort, Scheme};
 use crate::wire::announce::{
     parse_answer, AnnounceAnswer, AnswerError, Event, RetryIn, INTERVAL_MAX,
 };
 use crate::wire::http;
+use crate::wire::text::printable;
 use alloc::collections::BTreeSet;
 use core::net::{IpAddr, SocketAddr};
 

@@ -1,16 +1,17 @@
 //! Announce and scrape over HTTP (BEP 3, 7, 23, 24, 48): queries and answers, both ways.
 //! Who is in a swarm and when to ask again is not known here.
 
-use super::address::{is_dialable, printable, unmap};
+use super::address::{is_dialable, unmap};
 use super::bencode::{self, Dict, Value};
 use super::compact;
+use super::text::{decimal, printable, NOT_UNRESERVED};
 use crate::units::id::{InfoHash, PeerId};
 use crate::units::limits::CONTACTS_MAX;
 use crate::units::time::Duration;
 use bendy::encoding::{Encoder, Error as EncodeError};
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
-use percent_encoding::{percent_decode_str, percent_encode, AsciiSet, NON_ALPHANUMERIC};
+use percent_encoding::{percent_decode_str, percent_encode};
 
 /// Shortest interval we take from a tracker, so that none makes us hammer it.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(5);
@@ -26,9 +27,6 @@ const KEY_BYTES_MAX: usize = 64;
 const TRACKER_ID_BYTES_MAX: usize = 256;
 /// Torrents one scrape may ask for: as many as fit a head of 8 KiB.
 const SCRAPE_MAX: usize = 128;
-
-/// BEP 3: all but the unreserved characters of RFC 3986 is escaped.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What has happened at the announcing peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,14 +162,14 @@ fn parse_hash(value: &str) -> Result<InfoHash, QueryError> {
 }
 
 fn parse_number<T: core::str::FromStr>(value: &[u8]) -> Option<T> {
-    let text = core::str::from_utf8(value).ok()?;
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+    decimal(core::str::from_utf8(value).ok()?)
 }
 
 /// Writes the query of an announce, without the `?`.
 #[must_use]
 pub fn build_query(request: &AnnounceRequest) -> String {
-    let escape = |bytes: &[u8]| percent_encode(bytes, ESCAPED).to_string();
+    // BEP 3: all but the unreserved characters is escaped.
+    let escape = |bytes: &[u8]| percent_encode(bytes, NOT_UNRESERVED).to_string();
     let mut query = format!(
         "info_hash={}&peer_id={}&port={}&uploaded={}&downloaded={}&left={}&compact={}",
         escape(&request.info_hash.0),

@@ -3,11 +3,12 @@
 //! docs/CONTROL.md describes the format. What comes from others is checked and cut here: names
 //! are only names, numbers only numbers, and nothing in an answer is ever used as a path.
 
+use super::text::NOT_UNRESERVED;
 use crate::units::id::InfoHash;
 use crate::units::limits::{CATALOGUE_ENTRIES_MAX, CATALOGUE_HOSTS_MAX, CATALOGUE_NEAR_MAX};
 use core::fmt::Write;
 use core::net::SocketAddr;
-use percent_encoding::{percent_decode_str, utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use serde_json::{json, Map, Value};
 
 /// Where the catalogue is.
@@ -19,9 +20,6 @@ const TORRENT_SUFFIX: &str = ".torrent";
 const NAME_CHARS_MAX: usize = 1024;
 /// Characters of a name that are compared for likeness.
 const LIKENESS_CHARS_MAX: usize = 64;
-/// RFC 3986, 2.3: what needs no encoding in a path or a query.
-const NOT_UNRESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// One torrent of a catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! counted too, and never wanted for themselves.
 
 use super::metainfo::{File, Metainfo};
+use super::text::decimal;
 use crate::units::bitfield::Bitfield;
 use core::fmt;
 use core::ops::RangeInclusive;
@@ -28,10 +29,7 @@ impl Choice {
     /// # Errors
     /// When it is none.
     pub fn parse(text: &str) -> Result<Self, BadChoice> {
-        let index = |text: &str| {
-            let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-            text.parse::<u32>().ok().filter(|_| digits).ok_or(BadChoice)
-        };
+        let index = |text: &str| decimal::<u32>(text).ok_or(BadChoice);
         let mut ranges = Vec::new();
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -177,14 +177,9 @@ pub fn set_announce(torrent: &[u8], announces: &[String]) -> Result<Vec<u8>, Cre
     let root = metainfo::root(torrent)?;
     let had_list = root.get("announce-list").is_some();
 
-    let encode = |emit: &dyn Fn(&mut Encoder) -> Result<(), Error>| {
-        let mut encoder = Encoder::new();
-        emit(&mut encoder)?;
-        encoder.get_output()
-    };
-    let announce = encode(&|e| e.emit_str(first))?;
+    let announce = encoded(|e| e.emit_str(first))?;
     let tiers: Vec<_> = announces.iter().map(core::slice::from_ref).collect();
-    let list = encode(&|e| e.emit_list(|e| tiers.iter().try_for_each(|tier| e.emit(*tier))))?;
+    let list = encoded(|e| e.emit_list(|e| tiers.iter().try_for_each(|tier| e.emit(*tier))))?;
 
     // Sorted, as BEP 3 asks. Of a key that stands there twice the first counts, as on reading.
     let mut entries: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
@@ -212,15 +207,10 @@ pub fn set_announce(torrent: &[u8], announces: &[String]) -> Result<Vec<u8>, Cre
 /// # Errors
 /// [`CreateError`] if this peer would refuse the torrent.
 pub fn from_magnet(magnet: &Magnet, info: &[u8]) -> Result<Vec<u8>, CreateError> {
-    let encode = |emit: &dyn Fn(&mut Encoder) -> Result<(), Error>| {
-        let mut encoder = Encoder::new();
-        emit(&mut encoder)?;
-        encoder.get_output()
-    };
     let (announce, list) = (magnet.trackers.first(), magnet.announce_list());
-    let announce = announce.map(|first| encode(&|e| e.emit_str(first))).transpose()?;
-    let list = encode(&|e| e.emit_list(|e| list.iter().try_for_each(|tier| e.emit(tier))))?;
-    let seeds = encode(&|e| e.emit(&magnet.web_seeds))?;
+    let announce = announce.map(|first| encoded(|e| e.emit_str(first))).transpose()?;
+    let list = encoded(|e| e.emit_list(|e| list.iter().try_for_each(|tier| e.emit(tier))))?;
+    let seeds = encoded(|e| e.emit(&magnet.web_seeds))?;
     let mut entries: BTreeMap<&[u8], &[u8]> = BTreeMap::from([(&b"info"[..], info)]);
     if let Some(announce) = &announce {
         entries.insert(b"announce", announce);
@@ -237,6 +227,13 @@ pub fn from_magnet(magnet: &Magnet, info: &[u8]) -> Result<Vec<u8>, CreateError>
         true => Ok(bytes),
         false => Err(CreateError::NotWritten),
     }
+}
+
+/// One value in bencode.
+fn encoded(emit: impl FnOnce(&mut Encoder) -> Result<(), Error>) -> Result<Vec<u8>, Error> {
+    let mut encoder = Encoder::new();
+    emit(&mut encoder)?;
+    encoder.get_output()
 }
 
 /// By hand and not with bendy, which would refuse an `info` with keys out of order.

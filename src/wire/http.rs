@@ -1,8 +1,9 @@
 //! The little of HTTP/1.1 that trackers need: one request, one answer, close.
 //! Knows bytes only; what is answered is the tracker's affair.
 
-use super::address::{printable, Host, HostPort};
+use super::address::{Host, HostPort};
 use super::message::logged;
+use super::text::printable;
 use crate::units::limits::{HTTP_BODY_MAX, HTTP_HEAD_MAX};
 use core::fmt;
 use core::net::IpAddr;

@@ -1,6 +1,7 @@
 //! Local service discovery (BEP 14): who shares what on this network, in multicast datagrams that
 //! look like HTTP.
 
+use super::text::decimal;
 use crate::units::id::InfoHash;
 use core::fmt;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -56,10 +57,7 @@ pub fn parse(bytes: &[u8]) -> Result<LocalAnnounce, Malformed> {
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         let text = core::str::from_utf8(value);
         match name.to_ascii_lowercase().as_slice() {
-            b"port" => {
-                let digits = value.iter().all(u8::is_ascii_digit);
-                port = text.ok().filter(|_| digits).and_then(|text| text.parse().ok());
-            }
+            b"port" => port = text.ok().and_then(decimal::<u16>),
             b"infohash" if hashes.len() < HASHES_MAX => {
                 hashes.extend(text.ok().and_then(InfoHash::from_hex));
             }

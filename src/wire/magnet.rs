@@ -1,11 +1,12 @@
 //! Magnet links (BEP 9, "magnet URI format"; BEP 53): a torrent by its info-hash, with the hints
 //! where to find it.
 
-use super::address::{printable, HostPort};
+use super::address::HostPort;
 use super::choice::Choice;
+use super::text::{printable, NOT_UNRESERVED};
 use crate::units::id::InfoHash;
 use core::fmt;
-use percent_encoding::{percent_decode_str, utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
+use percent_encoding::{percent_decode_str, utf8_percent_encode, AsciiSet};
 
 /// Bytes of the longest link that is read: a hundred long announce URLs.
 pub const MAGNET_BYTES_MAX: usize = 64 * 1024;
@@ -14,8 +15,7 @@ const HINTS_MAX: usize = 100;
 /// Characters of the longest name that is kept.
 const NAME_CHARS_MAX: usize = 255;
 /// What stands for itself in a value: RFC 3986's unreserved, and what URLs are made of.
-const ESCAPED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/');
+const ESCAPED: &AsciiSet = &NOT_UNRESERVED.remove(b':').remove(b'/');
 
 /// What a link says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,4 +20,5 @@ pub mod metadata;
 pub mod metainfo;
 pub mod pex;
 pub mod resume;
+pub mod text;
 pub mod udp_tracker;

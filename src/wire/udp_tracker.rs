@@ -1,9 +1,10 @@
 //! The UDP tracker protocol (BEP 15) and its options (BEP 41): requests and answers, both ways.
 //! Whom to believe and when to ask again is not known here.
 
-use super::address::{is_dialable, printable, unmap};
+use super::address::{is_dialable, unmap};
 use super::announce::{AnnounceRequest, Counts, Event};
 use super::compact;
+use super::text::printable;
 use crate::units::id::{InfoHash, PeerId};
 use core::fmt;
 use core::net::SocketAddr;

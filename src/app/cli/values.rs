@@ -2,6 +2,7 @@
 
 use crate::units::limits::PIECE_BYTES_MAX;
 use crate::wire::choice::Choice;
+use crate::wire::text::decimal;
 use log::LevelFilter;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
@@ -13,12 +14,7 @@ fn number<T: FromStr + PartialOrd>(
     most: T,
     words: &str,
 ) -> Result<T, String> {
-    // `from_str` would take a plus sign.
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse()
-        .ok()
-        .filter(|n| digits && *n >= least && *n <= most)
-        .ok_or_else(|| words.to_string())
+    decimal(text).filter(|n| *n >= least && *n <= most).ok_or_else(|| words.to_string())
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {

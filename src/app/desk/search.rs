@@ -11,8 +11,8 @@ use crate::units::time::{Duration, Instant};
 use crate::wire::address::is_lan;
 use crate::wire::catalogue::{ask_for_hash, ask_for_name, torrent_path, Catalogue, Entry};
 use crate::wire::http::Response;
-use crate::wire::metainfo::text::escape;
 use crate::wire::metainfo::Metainfo;
+use crate::wire::text::escape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 

@@ -2,8 +2,9 @@
 
 use super::{Announcer, Flight, Progress, State};
 use crate::units::time::Instant;
-use crate::wire::address::{printable, Announce, HostPort, Scheme};
+use crate::wire::address::{Announce, HostPort, Scheme};
 use crate::wire::http::Response;
+use crate::wire::text::printable;
 
 /// Redirections followed for one announce.
 const HOPS_MAX: u8 = 5;

@@ -1,11 +1,11 @@
 //! The `info` dictionary: what the info-hash vouches for, and what must be right.
 
 use super::paths::{self, check_distinct};
-use super::text::lossless;
 use super::{Field, File, MetainfoError, Other};
 use crate::units::geometry::Geometry;
 use crate::units::limits::{PIECES_MAX, PIECE_BYTES_MAX};
 use crate::wire::bencode::{Dict, List, Value};
+use crate::wire::text::lossless;
 
 /// The checked values of `info`.
 pub(super) struct Info {

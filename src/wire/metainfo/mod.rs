@@ -9,7 +9,6 @@ mod error;
 mod info;
 mod outer;
 pub mod paths;
-pub mod text;
 
 pub use error::{Field, MetainfoError};
 pub use paths::BadName;
@@ -20,6 +19,7 @@ use crate::units::limits::TORRENT_BYTES_MAX;
 use crate::units::padding::Padding;
 use crate::wire::bencode::{self, Dict, Value};
 use crate::wire::digest::sha1;
+use crate::wire::text;
 use std::sync::Arc;
 
 /// Unknown keys that are kept to be shown.

@@ -1,9 +1,9 @@
 //! What stands beside `info`: trackers and notes. Nothing of it is vouched for by the info-hash,
 //! so nothing of it is a reason to refuse a torrent: what cannot be read is shown with the unknown.
 
-use super::text::{escape_cut, lossless};
 use super::Other;
 use crate::wire::bencode::{Dict, Value};
+use crate::wire::text::{escape_cut, lossless};
 
 /// Addresses of one kind that are kept.
 const ADDRESSES_MAX: usize = 10_000;

@@ -4,9 +4,9 @@
 //! replaced: control characters, direction overrides and `\` by `_`, bytes that are not UTF-8 by
 //! `%xx`, so that two such names stay two. What a file system cannot hold is shortened.
 
-use super::text;
 use super::{Field, File, MetainfoError};
 use crate::wire::digest::sha1;
+use crate::wire::text;
 
 /// Bytes of the longest name that common file systems take.
 pub const COMPONENT_BYTES_MAX: usize = 255;

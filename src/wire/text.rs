@@ -1,10 +1,42 @@
-//! Foreign text made safe to show: control characters, direction overrides and bytes that are not
-//! UTF-8 become visible escapes. Also writes any bencoded value as JSON.
+//! Foreign text. Made safe to show: control characters, direction overrides and bytes that are not
+//! UTF-8 become visible escapes. Any bencoded value as JSON. And the numbers and URLs in texts, where the
+//! libraries are more lenient than the formats.
 
-use crate::wire::bencode::{Dict, List, Value};
+use super::bencode::{Dict, List, Value};
+use core::str::FromStr;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 /// Raw bytes of an unknown value shown in full; a larger one is described by its size.
 const SHOWN_BYTES_MAX: usize = 4096;
+/// Characters of remote text that one message may quote.
+const QUOTED_CHARS_MAX: usize = 120;
+/// What must be percent-encoded in a part of a URL: all but the unreserved characters of RFC 3986, 2.3.
+pub const NOT_UNRESERVED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The number that decimal digits spell: nothing else, not even the plus sign that `from_str` takes.
+#[must_use]
+pub fn decimal<T: FromStr>(digits: &str) -> Option<T> {
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+/// Remote text made fit for a line of a message: no control characters, not endless.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let mut out = String::new();
+    let mut chars = text.chars();
+    for c in chars.by_ref().take(QUOTED_CHARS_MAX) {
+        if matches!(c, '"' | '\'') {
+            out.push(c);
+        } else {
+            out.extend(c.escape_debug());
+        }
+    }
+    if chars.next().is_some() {
+        out.push('…');
+    }
+    out
+}
 
 /// Whether showing the character could move a cursor, reorder the text or begin a line.
 #[must_use]
@@ -161,6 +193,14 @@ mod tests {
     use crate::wire::bencode;
 
     #[test]
+    fn a_number_is_digits_and_nothing_else() {
+        assert_eq!(decimal::<u16>("65535"), Some(65_535));
+        for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "1_0", "65536", "١"] {
+            assert_eq!(decimal::<u16>(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
     fn terminals_and_logs_stay_as_they_were() {
         assert_eq!(escape("a\x1b[2J\r\nb\u{202e}c\u{9b}"), r"a\u{1b}[2J\r\nb\u{202e}c\u{9b}");
         assert_eq!(escape("résumé 漢字"), "résumé 漢字");
@@ -168,6 +208,8 @@ mod tests {
         assert_eq!(escape_cut("äöü".as_bytes(), 3), "ä... (6 bytes)");
         assert_eq!(escape_cut(b"abc", 3), "abc");
         assert_eq!(lossless(b"a\n\xff"), "a\n\\xff");
+        assert_eq!(printable("a\u{1b}[2J'\n\u{202e}"), "a\\u{1b}[2J'\\n\\u{202e}");
+        assert_eq!(printable(&"y".repeat(200)).chars().count(), 121);
     }
 
     #[test]

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use reactor_peer::app::cli::{self, Command};
 use reactor_peer::app::create::Request;
-use reactor_peer::app::{check, control, create, get, run, share, show, Failure, DONE};
+use reactor_peer::app::{check, control, create, get, logging, run, share, show, Failure, DONE};
+
+/// Exit codes from here on: ended by the signal of that number less this.
+const INTERRUPTED: u8 = 128;
 
 fn main() -> ExitCode {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
@@ -13,13 +16,17 @@ fn main() -> ExitCode {
         Ok(command) => obey(command),
         Err(error) => Err(Failure::Refused(format!("{error} (--help tells more)"))),
     };
-    ExitCode::from(done.unwrap_or_else(|failure| {
+    let code = done.unwrap_or_else(|failure| {
         if failure != Failure::StdoutClosed {
-            // Nobody is left to tell where stderr is closed too.
-            let _ = writeln!(io::stderr(), "reactor-peer: {failure}");
+            logging::say(&format!("reactor-peer: {failure}\n"));
         }
         failure.code()
-    }))
+    });
+    // Interrupted twice means at once.
+    if code < INTERRUPTED {
+        logging::finish();
+    }
+    ExitCode::from(code)
 }
 
 fn obey(command: Command) -> Result<u8, Failure> {

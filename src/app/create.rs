@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::text::{self, size};
-use super::{read_torrent, Failure, DONE};
+use super::{logging, read_torrent, Failure, DONE};
 use crate::units::limits::PIECES_MAX;
 use crate::wire::create::{self, Content, CreateError, NewTorrent};
 use crate::wire::digest::Hasher;
@@ -81,7 +81,7 @@ pub fn create(request: &Request<'_>, out: &mut dyn Write) -> Result<u8, Failure>
     if to_stdout {
         out.write_all(&bytes)?;
         out.flush()?;
-        eprintln!("info-hash {}", metainfo.info_hash);
+        logging::say(&format!("info-hash {}\n", metainfo.info_hash));
         return Ok(DONE);
     }
     write::new_file(&target, &bytes).map_err(|error| match error.kind() {
@@ -244,7 +244,7 @@ fn walk(
             false => None,
         };
         if let Some(why) = left_out {
-            eprintln!("left out: {} ({why})", text::path(&path));
+            logging::say(&format!("left out: {} ({why})\n", text::path(&path)));
             continue;
         }
         let bad = |what: &dyn Display| Ok(refused(&format_args!("{}: {what}", text::path(&path))));
@@ -342,7 +342,7 @@ impl Progress {
         };
         let percent = u128::from(self.done) * 100 / u128::from(self.total.max(1));
         let (done, total) = (size(self.done), size(self.total));
-        eprint!("\rhashing  {percent:>3}%  {done} of {total}   ");
+        logging::say(&format!("\rhashing  {percent:>3}%  {done} of {total}   "));
         (self.due, self.drawn) = (Some(now + PROGRESS_EVERY), true);
     }
 }
@@ -350,7 +350,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.drawn {
-            eprint!("\r{:60}\r", "");
+            logging::say(&format!("\r{:60}\r", ""));
         }
     }
 }

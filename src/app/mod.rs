@@ -9,6 +9,7 @@ pub mod create;
 pub mod desk;
 pub mod get;
 pub mod logging;
+mod outlet;
 pub mod page;
 pub mod progress;
 pub mod run;

@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 const STOPPED_BEFORE_COMPLETE: u8 = 7;
 /// Between two looks whether it is time to end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks whether who reads the log takes what waits.
+const CATCH_UP_EVERY: Duration = Duration::from_millis(100);
 
 /// Nodes that everybody begins at who knows no other.
 const PUBLIC_ROUTERS: &[&str] = &[
@@ -206,6 +208,7 @@ impl Session {
             let most = most.min(self.desk.pause(self.reactor.now()));
             // At the end no more progress is shown: it would be due all the time.
             let most = if ending.is_none() { most.min(self.progress.pause()) } else { most };
+            let most = if self.catch_up() { most.min(CATCH_UP_EVERY) } else { most };
             self.reactor.turn(most).map_err(|error| Failure::Failed(format!("poll: {error}")))?;
             let mut changed = false;
             let mut out = Vec::new();
@@ -278,6 +281,21 @@ impl Session {
             }
             _ => Ok(DONE),
         }
+    }
+
+    /// Writes what waited for its reader; true if more waits.
+    fn catch_up(&mut self) -> bool {
+        if !logging::is_behind() {
+            return false;
+        }
+        match logging::catch_up() {
+            Some(lines) if self.network.json => self.stream.tell_gap(lines),
+            Some(lines) => {
+                log::warn!("standard output was not read: {lines} lines are left out there");
+            }
+            None => {}
+        }
+        logging::is_behind()
     }
 
     fn show_stats(&mut self) {

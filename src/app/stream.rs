@@ -1,12 +1,12 @@
 //! What happens as JSON on stdout, one object a line, for programs (`--json`).
 
+use super::logging;
 use crate::proto::output::{Event, Met};
 use crate::proto::swarm::Report;
 use crate::reactor::engine::Reactor;
 use crate::units::id::SwarmId;
 use serde_json::{json, Value};
 use std::collections::BTreeSet;
-use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 /// Between two lines about one torrent.
@@ -44,7 +44,7 @@ impl Stream {
         let last = core::mem::take(&mut self.last);
         for report in reports.iter().filter(|report| !last.contains(report)) {
             self.begin(report);
-            self.write(&status(report));
+            Self::write(&status(report));
         }
         self.begun.retain(|id| reports.iter().any(|report| report.id == *id));
         self.last = reports.to_vec();
@@ -80,23 +80,26 @@ impl Stream {
             _ => None,
         };
         if let Some(line) = line {
-            self.write(&line);
+            Self::write(&line);
         }
     }
 
     /// `started` comes before all else that is told of a torrent.
     fn begin(&mut self, report: &Report) {
         if self.begun.insert(report.id) {
-            self.write(&started(report));
+            Self::write(&started(report));
         }
     }
 
-    /// Nobody reads any more: the work goes on without.
-    fn write(&mut self, line: &Value) {
-        let mut out = io::stdout().lock();
-        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-            self.on = false;
+    /// Says that the reader was so late that these lines were left out.
+    pub fn tell_gap(&mut self, lines: u64) {
+        if self.on {
+            Self::write(&json!({ "event": "left_out", "lines": lines }));
         }
+    }
+
+    fn write(line: &Value) {
+        logging::print(&format!("{line}\n"));
     }
 }
 

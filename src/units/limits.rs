@@ -204,6 +204,9 @@ pub const REDIAL_OTHER_MAX: Duration = Duration::from_secs(300);
 pub const REDIAL_OTHER_TRIES: u32 = 6;
 /// Bytes of a request, an answer or an extended handshake that one line of the log quotes.
 pub const LOGGED_BYTES_MAX: usize = 512;
+/// Of the log, the results or the log file, what waits for a reader that is late or a disk that is
+/// full: some seconds of a busy log at debug level. What comes then is left out, and counted.
+pub const OUTLET_WAITING_MAX: usize = 4 << 20;
 
 const _: () = assert!((METADATA_BYTES_MAX as u64) < TORRENT_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES <= REQUEST_BYTES_MAX);

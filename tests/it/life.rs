@@ -6,6 +6,7 @@ use crate::tracker::answer_once;
 use crate::wire::{self, handshake, message, name, Wire, PLAIN};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::{symlink, MetadataExt};
 use std::path::PathBuf;
@@ -283,6 +284,39 @@ fn a_closed_stderr_does_not_end_it() {
     Wire::join(host.addr, address(), &torrent, PLAIN);
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nobody() {
+    let torrent = Torrent::of("unread.bin", 1024, &[("", 1000 * 1024)], None);
+    let host = Host::with_content(&torrent);
+    let mut child = host
+        .command()
+        .args(host.arguments())
+        .args(["--json", "--log-file", "log.txt"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let leecher = Host::with_torrent(&torrent);
+    let mut peer = leecher.start(&["--peer", &host.addr.to_string()]);
+    peer.wait_for("-> seeder");
+    assert_eq!(peer.stop(), Some(0));
+    // A reader who comes late misses nothing.
+    let mut stderr = child.stderr.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).map(|_| text)
+    });
+    let said = "announces: stopped";
+    wait_until(|| fs::read_to_string(host.folder().join("log.txt")).unwrap().contains(said));
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let text = reader.join().unwrap().unwrap();
+    assert!(text.len() > 128 << 10, "more than two pipes full");
+    assert_eq!(text, fs::read_to_string(host.folder().join("log.txt")).unwrap());
 }
 
 #[test]

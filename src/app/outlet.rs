@@ -4,43 +4,49 @@
 //! disk nothing. What they do not take waits here, in order; beyond a bound it is left out and
 //! counted, so that it can be said when there is room again. The descriptor itself stays blocking:
 //! who shares it (the shell its terminal) would find it changed. So poll is asked first, and no
-//! more is written than it has promised room for.
+//! more is written than it has promised room for. Of a terminal it promises nothing: that is opened
+//! once more, for us alone.
 
 use crate::units::limits::OUTLET_WAITING_MAX;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::termios::isatty;
+use std::cell::OnceCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What a pipe that is ready takes whole: a page of it is free.
 const PIPE_PORTION: usize = 4096;
-/// What a terminal that is ready takes whole: its buffers are multiples of this.
-const TERMINAL_PORTION: usize = 256;
-
 /// What waits for the reader of one stream.
 #[derive(Debug)]
 pub(super) struct Outlet {
     waiting: VecDeque<u8>,
     /// Lines left out since the last that was kept.
     left_out: u64,
+    /// The terminal that the stream is, non-blocking.
+    terminal: OnceCell<Option<Arc<OwnedFd>>>,
 }
 
 impl Outlet {
     /// Nothing waits.
     #[must_use]
     pub(super) const fn new() -> Self {
-        Self { waiting: VecDeque::new(), left_out: 0 }
+        Self { waiting: VecDeque::new(), left_out: 0, terminal: OnceCell::new() }
     }
 
     /// Writes whole lines to `stream` as far as it takes them; the rest waits for [`Self::flush`].
     /// False if they are left out: too much waits already, or nobody has said yet what is missing.
     pub(super) fn put(&mut self, text: &[u8], stream: impl AsFd) -> bool {
-        self.put_with(text, |bytes| write_now(&stream, bytes))
+        let terminal = self.terminal(&stream);
+        self.put_with(text, |bytes| write_now(terminal.as_deref(), &stream, bytes))
     }
 
     /// Writes what waits, as far as `stream` takes it.
     pub(super) fn flush(&mut self, stream: impl AsFd) {
-        self.flush_with(|bytes| write_now(&stream, bytes));
+        let terminal = self.terminal(&stream);
+        self.flush_with(|bytes| write_now(terminal.as_deref(), &stream, bytes));
     }
 
     /// Whether something waits, or is to be said to be missing.
@@ -54,6 +60,13 @@ impl Outlet {
     pub(super) fn take_left_out(&mut self) -> Option<u64> {
         let ended = self.waiting.is_empty() && self.left_out > 0;
         ended.then(|| std::mem::take(&mut self.left_out))
+    }
+
+    fn terminal(&self, stream: impl AsFd) -> Option<Arc<OwnedFd>> {
+        let fd = stream.as_fd();
+        self.terminal
+            .get_or_init(|| isatty(fd).then(|| reopened(fd)).flatten().map(Arc::new))
+            .clone()
     }
 
     fn put_with(
@@ -87,15 +100,23 @@ impl Outlet {
 }
 
 /// Writes no more than `stream` takes at once, [`Errno::AGAIN`] if that is nothing.
-fn write_now(stream: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+fn write_now(terminal: Option<&OwnedFd>, stream: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    if let Some(terminal) = terminal {
+        return rustix::io::write(terminal, bytes);
+    }
     let mut ready = [PollFd::new(&stream, PollFlags::OUT)];
     poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
     if ready[0].revents().is_empty() {
         return Err(Errno::AGAIN);
     }
-    let terminal = rustix::termios::isatty(&stream);
-    let portion = if terminal { TERMINAL_PORTION } else { PIPE_PORTION };
-    rustix::io::write(&stream, &bytes[..bytes.len().min(portion)])
+    rustix::io::write(&stream, &bytes[..bytes.len().min(PIPE_PORTION)])
+}
+
+/// The same terminal once more, non-blocking; `None` where that is not ours to open, as after `su`.
+fn reopened(terminal: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).ok()
 }
 
 #[cfg(test)]

@@ -126,6 +126,15 @@ def run(lab_, options):
     terminal.say("")
     terminal.wait_for(r"> status\r\nlistening on 10.77.0.2:5000")
     terminal.wait_for(r"map.bin +paused +100%")
+    # Ctrl-S stops the lines, and nothing else; Ctrl-Q brings those that came meanwhile.
+    os.write(terminal.end, b"\x13")
+    for argv in (("resume", "map.bin"), ("status",)):
+        code, out, err = command(lab_, b, *argv)
+        if code != 0:
+            raise lab.Failure(f"{argv} behind a stopped terminal: {code} {out} {err}")
+    terminal.text = ""
+    os.write(terminal.end, b"\x11")
+    terminal.wait_for(r"map.bin: .*-> seeder")
     terminal.say("quit")
     if terminal.wait_exit() != 0:
         raise lab.Failure("quit on a terminal")

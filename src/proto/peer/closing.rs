@@ -90,10 +90,24 @@ impl Peer {
             _ => log::debug!("{} disconnected: {why}", conn.remote),
         }
         if let Some(addr) = conn.contact {
-            for swarm in self.swarms.values_mut() {
-                if swarm.contacts.conn(addr) == Some(id) {
-                    swarm.contacts.release(addr, ending, now);
-                }
+            self.leads_no_more(now, id, addr, ending);
+        }
+    }
+
+    /// The connection that led to the address is gone. Where the peer has dialed us meanwhile, the
+    /// other one does now: of two connections one end drops one, often before its handshake.
+    fn leads_no_more(&mut self, now: Instant, id: ConnId, addr: SocketAddr, ending: Ending) {
+        let Self { connections, swarms, .. } = self;
+        for swarm in swarms.values_mut().filter(|swarm| swarm.contacts.conn(addr) == Some(id)) {
+            let leads_there = |&&member: &&ConnId| {
+                let conn = connections.get(member.slot as usize);
+                conn.is_some_and(|conn| conn.contact == Some(addr))
+            };
+            if let Some(&other) = swarm.members.iter().find(leads_there) {
+                swarm.contacts.engage(addr, other);
+                swarm.contacts.proved(addr);
+            } else {
+                swarm.contacts.release(addr, ending, now);
             }
         }
     }

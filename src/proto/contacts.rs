@@ -28,6 +28,8 @@ struct Contact {
     priority: u32,
     /// A connection has led there before.
     tried: bool,
+    /// It has said `stopped`: with the end of the connection it is forgotten.
+    left: bool,
     next: Instant,
 }
 
@@ -59,12 +61,13 @@ impl Contacts {
     pub fn add(&mut self, addr: SocketAddr, known: bool, priority: u32, now: Instant) -> bool {
         if let Some(contact) = self.map.get_mut(&addr) {
             contact.known |= known;
+            contact.left = false;
             return false;
         }
         let room = known || self.map.len() < CONTACTS_MAX;
         if room {
-            let (conn, failures, tried, next) = (None, 0, false, now);
-            self.map.insert(addr, Contact { known, conn, failures, priority, tried, next });
+            let (conn, failures, tried, left, next) = (None, 0, false, false, now);
+            self.map.insert(addr, Contact { known, conn, failures, priority, tried, left, next });
         }
         room
     }
@@ -155,7 +158,7 @@ impl Contacts {
             }
         };
         contact.next = now + pause;
-        if !contact.known && contact.failures > REDIAL_OTHER_TRIES {
+        if !contact.known && (contact.left || contact.failures > REDIAL_OTHER_TRIES) {
             self.map.remove(&addr);
         }
     }
@@ -165,6 +168,18 @@ impl Contacts {
     pub fn forget(&mut self, addr: SocketAddr) {
         if self.map.get(&addr).is_some_and(|c| !c.known && !c.tried) {
             self.map.remove(&addr);
+        }
+    }
+
+    /// The peer there has said itself that it leaves (BEP 3, `stopped`). It is not dialed again before it is heard
+    /// of again, unless the user named it. A connection that still leads there may end as it likes.
+    pub fn left(&mut self, addr: SocketAddr) {
+        match self.map.get_mut(&addr).filter(|c| !c.known) {
+            Some(contact) if contact.conn.is_some() => contact.left = true,
+            Some(_) => {
+                self.map.remove(&addr);
+            }
+            None => {}
         }
     }
 
@@ -360,6 +375,28 @@ mod tests {
         contacts.release(addr(2), Ending::Useless, at(0));
         let there = |contacts: &Contacts, n| contacts.map.contains_key(&addr(n));
         assert_eq!([1, 2, 3].map(|n| there(&contacts, n)), [true, true, false]);
+    }
+
+    #[test]
+    fn who_has_said_stopped_is_not_dialed_again() {
+        let addr = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
+        let mut contacts = Contacts::default();
+        for n in 1..=4 {
+            contacts.add(addr(n), n == 1, 0, at(0));
+            contacts.engage(addr(n), ConnId { slot: n.into(), generation: 0 });
+        }
+        // Before the end of the connection, or after it.
+        (1..=2).for_each(|n| contacts.left(addr(n)));
+        (1..=4).for_each(|n| contacts.release(addr(n), Ending::Lost, at(0)));
+        contacts.left(addr(3));
+        let there = |contacts: &Contacts, n| contacts.map.contains_key(&addr(n));
+        assert_eq!([1, 2, 3, 4].map(|n| there(&contacts, n)), [true, false, false, true]);
+        // It has come again before that connection has ended.
+        contacts.engage(addr(4), ConnId { slot: 4, generation: 1 });
+        contacts.left(addr(4));
+        assert!(!contacts.add(addr(4), false, 0, at(1)));
+        contacts.release(addr(4), Ending::Lost, at(1));
+        assert!(there(&contacts, 4));
     }
 
     #[test]

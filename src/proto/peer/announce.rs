@@ -209,13 +209,6 @@ impl Peer {
         let stats = swarm.stats(peer_id, port);
         match swarm.announcer.poll_datagram(now, &stats) {
             Some(Datagram::Send(to, bytes)) => {
-                // BEP 15: to connect takes 16 bytes.
-                let what = if bytes.len() == 16 { "connect" } else { "announce" };
-                log::debug!(
-                    "-> {to} {what} over UDP, {} bytes: {}",
-                    bytes.len(),
-                    swarm.torrent.name
-                );
                 self.actions.push_back(Action::SendDatagram { via: Via::Port, to, bytes });
             }
             Some(Datagram::GaveUp(why)) => tell_failure(now, swarm, &why),
@@ -307,9 +300,11 @@ impl Peer {
             Said::Stopped => ": stopped",
         };
         log::info!("tracker: {} announces{event}", announced.addr);
-        let swarm = self.by_hash.get(&announced.info_hash).copied();
-        if let Some(swarm) = swarm.filter(|_| announced.event != Said::Stopped) {
+        let Some(&swarm) = self.by_hash.get(&announced.info_hash) else { return };
+        if announced.event != Said::Stopped {
             self.learn_contacts(now, swarm, [announced.addr], false);
+        } else if let Some(swarm) = self.swarms.get_mut(&swarm) {
+            swarm.contacts.left(announced.addr);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proto::output::{Asker, Event, Status};
+use crate::proto::tracker::Announced;
 use crate::wire::address::HostPort;
 use crate::wire::announce::Event as Said;
 use core::net::IpAddr;
@@ -286,4 +287,34 @@ fn who_completes_announces_from_the_port_of_a_seeder_that_parts() {
     closed.extend(hung_up(&mut peer, now));
     assert_eq!(closed, [ends[5]], "who is served stays");
     assert_eq!(peer.swarms[&swarm].announcer.event_in_flight(), Some(Said::Completed));
+}
+
+#[test]
+fn who_has_said_stopped_to_our_tracker_is_not_dialed_again() {
+    let now = Instant::from_micros(1_000_000);
+    for met in [false, true] {
+        let mut peer = Peer::new(config(), 7, now);
+        let torrent = torrent(Geometry::new(100, 16384).unwrap());
+        peer.add_swarm(now, torrent, start(Bitfield::new(1))).unwrap();
+        let said =
+            |event| Announced { info_hash: HASH, addr: addr(1), peer_id: PeerId([1; 20]), event };
+        peer.heard_announce(now, &said(Said::Started));
+        peer.dial_due(now);
+        let (conn, to) = dials(&mut peer).unwrap();
+        assert_eq!(to, addr(1));
+        if met {
+            peer.handle_connected(now, conn, SocketAddr::from(([10, 0, 0, 99], 5001)));
+            let mut bytes = Handshake::ours(HASH, PeerId([1; 20])).to_bytes().to_vec();
+            bytes.extend(bytes_of(&Message::HaveNone));
+            peer.handle_received(now, conn, &bytes, &mut Memory::default());
+        }
+        peer.heard_announce(now, &said(Said::Stopped));
+        peer.handle_closed(now, conn, None);
+        let later = |seconds| now + Duration::from_secs(seconds);
+        (0..200).for_each(|second| peer.handle_timeout(later(second)));
+        assert_eq!(dials(&mut peer), None, "met: {met}");
+        peer.heard_announce(later(200), &said(Said::Started));
+        peer.dial_due(later(200));
+        assert_eq!(dials(&mut peer).map(|(_, to)| to), Some(addr(1)), "it is back");
+    }
 }

@@ -207,6 +207,8 @@ pub const LOGGED_BYTES_MAX: usize = 512;
 /// Of the log, the results or the log file, what waits for a reader that is late or a disk that is
 /// full: some seconds of a busy log at debug level. What comes then is left out, and counted.
 pub const OUTLET_WAITING_MAX: usize = 4 << 20;
+/// Peers or counts of a tracker's answer over UDP that one line of the log quotes: about as much.
+pub const LOGGED_PEERS_MAX: usize = 20;
 
 const _: () = assert!((METADATA_BYTES_MAX as u64) < TORRENT_BYTES_MAX);
 const _: () = assert!(BLOCK_BYTES <= REQUEST_BYTES_MAX);

@@ -1,6 +1,8 @@
 //! The UDP tracker protocol (BEP 15) and its options (BEP 41): requests and answers, both ways.
 //! Whom to believe and when to ask again is not known here.
 
+mod shown;
+
 use super::address::{is_dialable, unmap};
 use super::announce::{AnnounceRequest, Counts, Event};
 use super::compact;

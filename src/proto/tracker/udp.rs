@@ -36,9 +36,11 @@ impl Tracker {
             Ok(request) => request,
             Err(error) => {
                 log::debug!("<- {remote} a bad tracker request: {error}");
-                return self.refuse_port(now, remote, bytes).filter(|_| error == Malformed::Port);
+                let port = error == Malformed::Port;
+                return port.then(|| self.refuse_port(now, remote, bytes)).flatten();
             }
         };
+        log::debug!("<- {remote} UDP {request}");
         let transaction = request.transaction();
         let mut announced = None;
         let refused = |message: &str| Response::Error { transaction, message: message.to_owned() };
@@ -74,6 +76,7 @@ impl Tracker {
                 Response::Scrape { transaction, counts }
             }
         };
+        log::debug!("-> {remote} UDP {response}");
         Some(Answer { bytes: udp::build_response(&response), announced })
     }
 
@@ -83,8 +86,9 @@ impl Tracker {
         let slot = now.as_micros() / 1_000_000 / SLOT_SECS;
         let good = self.is_good(connection, remote.ip(), slot);
         let message = if good { QueryError::Port.to_string() } else { BAD_ID.to_owned() };
-        let bytes = udp::build_response(&Response::Error { transaction, message });
-        Some(Answer { bytes, announced: None })
+        let response = Response::Error { transaction, message };
+        log::debug!("-> {remote} UDP {response}");
+        Some(Answer { bytes: udp::build_response(&response), announced: None })
     }
 
     fn connection(&self, ip: IpAddr, slot: u64) -> u64 {

@@ -23,7 +23,7 @@ use crate::wire::address::{Announce, AnnounceError, HostPort, Scheme};
 use crate::wire::announce::{
     parse_answer, AnnounceAnswer, AnswerError, Event, RetryIn, INTERVAL_MAX,
 };
-use crate::wire::http;
+use crate::wire::http::{self, HttpError};
 use crate::wire::text::printable;
 use alloc::collections::BTreeSet;
 use core::net::{IpAddr, SocketAddr};
@@ -287,7 +287,9 @@ impl Announcer {
         let response = match http::parse_response(bytes, closed) {
             Ok(None) => return Progress::NeedMore,
             Ok(Some(response)) => response,
-            Err(error) => return self.failed(now, &error.to_string()),
+            // It broke off, and may be there again in a moment.
+            Err(error @ HttpError::Truncated) => return self.failed(now, &error.to_string()),
+            Err(error) => return self.useless(now, &error.to_string()),
         };
         if matches!(response.status, 301 | 302 | 303 | 307 | 308) {
             return self.redirected(now, &response);
@@ -296,9 +298,9 @@ impl Announcer {
             // Some trackers say why they refuse, and say it with an error status.
             Err(AnswerError::Failure(reason, retry)) => self.refused(now, &reason, retry),
             _ if response.status != 200 => {
-                self.failed(now, &format!("the tracker answers HTTP {}", response.status))
+                self.useless(now, &format!("the tracker answers HTTP {}", response.status))
             }
-            Err(error) => self.failed(now, &error.to_string()),
+            Err(error) => self.useless(now, &error.to_string()),
             Ok(answer) => self.succeeded(now, answer),
         }
     }
@@ -546,6 +548,11 @@ impl Announcer {
 
     fn failed(&mut self, now: Instant, why: &str) -> Progress {
         self.ended(now, printable(why), false)
+    }
+
+    /// Somebody is there, and what it answers is of no use: asking every second will not mend it.
+    fn useless(&mut self, now: Instant, why: &str) -> Progress {
+        self.ended(now, printable(why), true)
     }
 
     /// The tracker is there and says no, in these printable words; and when to ask again (BEP 31).

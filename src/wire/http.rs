@@ -313,14 +313,16 @@ fn framing(
     let mut chunked = false;
     let mut length: Option<usize> = None;
     for header in headers {
-        let value = core::str::from_utf8(header.value).map_err(|_| HttpError::Malformed)?.trim();
+        // Bytes beyond ASCII are lawful in a value (RFC 9110, 5.5), and in none that matters here.
+        let value = String::from_utf8_lossy(header.value);
+        let value = value.trim();
         match header.name.to_ascii_lowercase().as_str() {
             "transfer-encoding" if value.eq_ignore_ascii_case("chunked") && !chunked => {
                 chunked = true;
             }
             "transfer-encoding" if value.eq_ignore_ascii_case("identity") => {}
             "transfer-encoding" => return Err(HttpError::Coding),
-            "content-encoding" if !value.eq_ignore_ascii_case("identity") => {
+            "content-encoding" if !value.is_empty() && !value.eq_ignore_ascii_case("identity") => {
                 return Err(HttpError::Coding);
             }
             "content-length" => {
@@ -587,6 +589,8 @@ mod tests {
         assert_eq!(parse_response(until_close, true).unwrap().unwrap().body, b"abc");
         let interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx";
         assert_eq!(body(interim), Ok(Some(b"x".to_vec())));
+        let other = b"HTTP/1.1 200 OK\r\nServer: caf\xe9\r\nContent-Encoding:\r\nContent-Length: 1\r\n\r\nx";
+        assert_eq!(body(other), Ok(Some(b"x".to_vec())));
         let none = b"HTTP/1.1 204 No Content\r\n\r\n";
         assert_eq!(body(none), Ok(Some(Vec::new())));
         let moved = b"HTTP/1.1 302 Found\r\nLocation:  http://t/x \r\nContent-Length: 0\r\n\r\n";

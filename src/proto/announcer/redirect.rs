@@ -29,7 +29,7 @@ impl Announcer {
         };
         flight.exchange = None;
         self.state = State::InFlight(flight);
-        self.failed(now, &why)
+        self.useless(now, &why)
     }
 }
 

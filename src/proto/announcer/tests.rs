@@ -557,6 +557,50 @@ fn over_udp_a_forgotten_id_is_asked_for_again_once() {
 }
 
 #[test]
+fn over_udp_an_id_is_used_for_a_minute_even_where_a_datagram_is_said_again() {
+    let mut a = over_udp("udp://t.example:80", false);
+    connect(&mut a, at(0));
+    let (transaction, ..) = announced(&mut a, at(0));
+    let _ = answer(&mut a, at(0), &listing(transaction));
+    a.stop(at(59));
+    let _ = a.poll(at(59)).unwrap();
+    a.open_udp(at(59), "10.0.0.9:80".parse().unwrap(), false);
+    let _ = announced(&mut a, at(59));
+    assert_eq!(a.poll_timeout(), Some(at(60)));
+    connect(&mut a, at(60));
+    let (transaction, announce, _) = announced(&mut a, at(60));
+    assert_eq!(announce.event, Event::Stopped);
+    assert!(answer(&mut a, at(60), &listing(transaction)).is_some() && a.is_idle());
+}
+
+#[test]
+fn a_tracker_on_the_lan_that_answers_nonsense_is_not_asked_every_second() {
+    for answer in [
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+        "HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.2\r\n",
+    ] {
+        let mut a = announcer(Some("http://10.0.0.9/announce"), &[]);
+        let (mut now, mut times) = (at(0), 0);
+        while now < at(120) {
+            assert!(a.poll(now).is_some());
+            assert!(matches!(a.handle_answer(now, answer.as_bytes(), true), Progress::Failed(_)));
+            (now, times) = (a.poll_timeout().unwrap(), times + 1);
+        }
+        assert!((8..=12).contains(&times), "{times} times in two minutes: {answer}");
+    }
+    // One that breaks off may be there again in a moment.
+    let mut a = announcer(Some("http://10.0.0.9/announce"), &[]);
+    for _ in 0..9 {
+        let now = a.poll_timeout().unwrap();
+        assert!(a.poll(now).is_some());
+        let _ = a.handle_answer(now, b"HTTP/1.1 200 OK\r\n", true);
+        assert!(a.poll_timeout().unwrap() <= now + Duration::from_millis(1300));
+    }
+}
+
+#[test]
 fn hosts_are_asked_where_no_tracker_answers() {
     let host = "10.0.0.7:5000".parse().unwrap();
     let mut a = announcer(Some("10.0.0.9"), &[]);

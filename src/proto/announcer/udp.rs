@@ -29,8 +29,8 @@ pub(super) struct Exchange {
     transaction: u32,
     /// The tracker's connection id; without it the next datagram asks for one.
     connection: Option<u64>,
-    /// The id is of an earlier announce: the tracker may have forgotten it.
-    remembered: bool,
+    /// The id is of an earlier announce, and good until then: the tracker may have forgotten it.
+    remembered: Option<Instant>,
     /// On a LAN, or leaving.
     eager: bool,
     /// Times this datagram was said.
@@ -93,7 +93,7 @@ impl Announcer {
             to,
             transaction,
             connection: known.map(|known| known.connection),
-            remembered: known.is_some(),
+            remembered: known.map(|known| known.until),
             eager: lan || flight.event == Event::Stopped,
             tries: 0,
             due: now,
@@ -107,6 +107,10 @@ impl Announcer {
         if exchange.tries >= exchange.tries_max() {
             self.failed(now, "no answer over UDP");
             return Some(Datagram::GaveUp(String::from("no answer over UDP")));
+        }
+        if exchange.remembered.is_some_and(|until| until <= now) {
+            // BEP 15: a datagram said again may be later than the id is good.
+            (exchange.remembered, exchange.connection) = (None, None);
         }
         exchange.tries += 1;
         exchange.due = now + exchange.pause();
@@ -125,6 +129,7 @@ impl Announcer {
                 Request::Announce { connection, transaction, announce, url_data }
             }
         };
+        log::debug!("-> {to} UDP {request}");
         Some(Datagram::Send(to, udp::build_request(&request)))
     }
 
@@ -143,6 +148,7 @@ impl Announcer {
         if response.transaction() != exchange.transaction || exchange.tries == 0 {
             return None;
         }
+        log::debug!("<- {from} UDP {response}");
         match (response, exchange.connection) {
             (Response::Connect { connection, .. }, None) => {
                 exchange.connection = Some(connection);
@@ -170,9 +176,9 @@ impl Announcer {
                     },
                 ))
             }
-            (Response::Error { .. }, Some(_)) if exchange.remembered => {
+            (Response::Error { .. }, Some(_)) if exchange.remembered.is_some() => {
                 // Most likely the id; a new one shows.
-                exchange.remembered = false;
+                exchange.remembered = None;
                 exchange.connection = None;
                 exchange.step(now, next);
                 Some(Progress::NeedMore)

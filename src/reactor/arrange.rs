@@ -95,14 +95,19 @@ pub fn cover(
     Ok(())
 }
 
-/// Bytes of files that are nowhere: no piece with any of them can be good.
+/// Bytes of files that are nowhere, the file missing or too short: no piece with any of them can be
+/// good. `lengths` are those of the files that are stored; where they end, nothing is there.
 #[must_use]
-pub fn nowhere(layout: &Layout, metainfo: &Metainfo, root: &Path) -> Padding {
-    let files = layout.files.iter().zip(&metainfo.files);
-    let gone = files.filter(|(file, _)| {
-        !file.chosen && !file.pad && folders::stamp(root, &file.path).is_none()
-    });
-    Padding::new(gone.map(|(_, file)| file.offset..file.offset + file.length))
+pub fn nowhere(
+    layout: &Layout,
+    metainfo: &Metainfo,
+    mut lengths: impl Iterator<Item = u64>,
+) -> Padding {
+    let files = layout.files.iter().zip(&metainfo.files).filter(|(file, _)| !file.pad);
+    Padding::new(files.map(|(_, file)| {
+        let there = lengths.next().unwrap_or(0).min(file.length);
+        file.offset + there..file.offset + file.length
+    }))
 }
 
 /// Whether all pieces with bytes of this file are in `have`.
@@ -223,7 +228,10 @@ mod tests {
         let root = folder.path().join("x");
         put(&folder, "x/b.part2", b"0123456789");
         let layout = found("0", &root);
-        let nowhere = nowhere(&layout, &metainfo(), &root);
-        assert!(nowhere.touches(&(30..40)) && !nowhere.touches(&(0..10)));
+        assert_eq!(paths(&layout), ["a", "b.part2", "b.part.part", "d/c.part"]);
+        let nowhere = nowhere(&layout, &metainfo(), [0, 10, 0, 7].into_iter());
+        assert!(nowhere.touches(&(9..10)) && nowhere.touches(&(20..30)));
+        assert!(!nowhere.touches(&(10..20)) && !nowhere.touches(&(30..37)));
+        assert!(nowhere.touches(&(36..38)));
     }
 }

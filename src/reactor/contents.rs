@@ -53,8 +53,10 @@ pub struct Content {
     stamps: Option<Vec<FileStamp>>,
     /// Nothing was there when it was opened.
     fresh: bool,
-    /// Bytes that were nowhere when it was opened, and are not wanted.
+    /// Bytes that were nowhere when it was opened.
     nowhere: Padding,
+    /// Its files get their room still: nothing is checked before.
+    pub reserving: bool,
     /// Pieces whose check has not ended.
     pub unchecked: u32,
     /// Pieces that were found good by checking.
@@ -86,19 +88,6 @@ pub struct Places {
     pub state: PathBuf,
     /// Our name, for the records.
     pub peer_id: PeerId,
-}
-
-/// The file that keeps our name from one run to the next.
-#[must_use]
-pub fn peer_id_path(state: &Path) -> PathBuf {
-    state.join("peer-id")
-}
-
-/// Notes our name in that file.
-pub fn keep_peer_id(file: &Path, id: PeerId) {
-    if let Err(error) = state::save_atomically(file, &id.0) {
-        log::warn!("{}: {error}", folders::shown(file));
-    }
 }
 
 /// A flush, and the record to write once what it claims is on the disk.
@@ -242,6 +231,8 @@ impl Content {
         let record = known.or_else(|| places.load(&metainfo));
         let Stand { place, root, fresh, before } =
             stand(&mut layout, &metainfo, record.as_ref(), places)?;
+        let lengths = before.iter().map(|stamp| stamp.length);
+        let nowhere = arrange::nowhere(&layout, &metainfo, lengths);
         match place {
             Place::Final | Place::Doubtful => storage.open_read(swarm, &layout, &root)?,
             Place::Part => storage.open_write(swarm, &layout, &root)?,
@@ -256,7 +247,6 @@ impl Content {
             readable.map_err(|(path, error)| failed("read", &path, &error))?;
         }
         let have = trusted.map_or_else(|| Bitfield::new(pieces), |r| r.verified.clone());
-        let nowhere = arrange::nowhere(&layout, &metainfo, &root);
         // Of what is complete, the record on the disk stands as it is.
         let on_disk = trusted.filter(|_| !given);
         let saved = on_disk.map(|r| digest(&Resume { files: Vec::new(), ..r.clone() }));
@@ -286,6 +276,7 @@ impl Content {
             stamps: (place == Place::Final).then_some(before),
             fresh,
             nowhere,
+            reserving: false,
             unchecked,
             found,
             lacking,
@@ -484,7 +475,7 @@ impl Content {
     pub fn known(&self, progress: Progress, places: &Places) -> Option<Resume> {
         let now = || stamps(&self.root(places), &self.layout);
         let files = self.stamps.clone().unwrap_or_else(now);
-        (self.unchecked == 0).then(|| Resume { files, ..self.record(progress, places) })
+        self.is_known().then(|| Resume { files, ..self.record(progress, places) })
     }
 
     /// The record, its stamps left out.
@@ -513,7 +504,11 @@ impl Content {
     /// Whether it is known what is there, and it stands where it belongs.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.unchecked == 0 && self.place != Place::Doubtful
+        self.is_known() && self.place != Place::Doubtful
+    }
+
+    const fn is_known(&self) -> bool {
+        self.unchecked == 0 && !self.reserving
     }
 
     /// Where the content is now.

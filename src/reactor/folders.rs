@@ -6,7 +6,7 @@
 pub use super::watch::{Change, TorrentsFolder};
 use crate::units::geometry::Geometry;
 use crate::wire::digest;
-use rustix::fs::{Access, FallocateFlags, Mode, OFlags, RenameFlags, CWD};
+use rustix::fs::{Access, Mode, OFlags, RenameFlags, CWD};
 use rustix::io::Errno;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -307,30 +307,6 @@ pub fn shown(path: &Path) -> String {
         }
     }
     text
-}
-
-/// Gives the file its length and reserves its space, where the file system can. A file that has
-/// both already is not touched.
-pub(super) fn reserve(file: &File, length: u64) -> io::Result<()> {
-    let about = file.metadata()?;
-    if about.len() == length && about.blocks().saturating_mul(512) >= length {
-        return Ok(());
-    }
-    if i64::try_from(length).is_err() {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    if length > 0 {
-        let reserve = || rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length);
-        match rustix::io::retry_on_intr(reserve) {
-            // NOSYS: the same from an old kernel.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if file.metadata()?.len() == length {
-        return Ok(());
-    }
-    file.set_len(length)
 }
 
 /// Bytes of the disk that the file has already.

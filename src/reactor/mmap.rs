@@ -11,6 +11,7 @@ use super::asked::Asked;
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::guard;
 use super::open_files::OpenFiles;
+use super::reserve::Reservation;
 use super::window::{Key, Slices, Windows};
 use crate::proto::store::{Placed, Store, StoreError};
 use crate::units::id::SwarmId;
@@ -60,8 +61,8 @@ pub(super) struct Content {
     pub(super) starts: Vec<u64>,
     length: u64,
     pub(super) writable: bool,
-    /// Files that are not created yet, or not known to be: those behind the first
-    /// `MADE_AT_ONCE`, until they are written.
+    /// Files that are not created yet, or not known to be: those that are not created when it is
+    /// opened, until they are written.
     pub(super) unmade: BTreeSet<u32>,
     /// Files written since the last flush.
     pub(super) unflushed: BTreeSet<u32>,
@@ -69,6 +70,10 @@ pub(super) struct Content {
     pub(super) unsent: (BTreeSet<u32>, u64),
     /// Pieces of that which are verified, where and how long.
     pub(super) verified: Vec<(u64, u32)>,
+    /// The room that it lacks, until somebody sees to it.
+    pub(super) reservation: Option<Reservation>,
+    /// What sees to it looks whether this is still here.
+    pub(super) here: Arc<()>,
 }
 
 /// A file that has been written since it was last taken for a flush.
@@ -298,6 +303,8 @@ impl Storage {
             unflushed: BTreeSet::new(),
             unsent: (BTreeSet::new(), 0),
             verified: Vec::new(),
+            reservation: None,
+            here: Arc::new(()),
         };
         self.contents.insert(swarm, content);
         Ok(())

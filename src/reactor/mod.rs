@@ -20,6 +20,7 @@ pub mod multicast;
 mod open_files;
 mod opening;
 pub mod paused;
+pub mod reserve;
 mod resident;
 pub mod signals;
 pub mod sockets;

@@ -1,17 +1,13 @@
 //! Content is opened: to be read as it stands, or with room for all of it to be written.
 
-use super::folders::{self, Layout, LayoutFile, Open};
+use super::folders::{self, Layout, Open};
 use super::mmap::{failed, not_open, Storage};
-use super::open_files::OpenFiles;
-use super::write::not_written;
+use super::reserve::{self, Reservation, AT_ONCE_BYTES, MADE_AT_ONCE};
 use crate::proto::store::StoreError;
 use crate::units::id::SwarmId;
 use std::io;
 use std::path::Path;
-
-/// Files created when a content is opened; the others when the first of their bytes come. Each
-/// takes 20 to 60 microseconds, and the loop must turn.
-const MADE_AT_ONCE: usize = 256;
+use std::sync::Arc;
 
 impl Storage {
     /// Makes complete content readable. A file that is missing or short is an error only of
@@ -29,9 +25,9 @@ impl Storage {
         self.insert(swarm, layout, root, false)
     }
 
-    /// Makes content readable and writable. The first files get their exact length and their space
-    /// at once, the others (and empty ones) when they are written or by [`Storage::make_all`].
-    /// The folder that holds `root` must be there.
+    /// Makes content readable and writable. Room for little is made at once. For more, it must be made
+    /// from [`Storage::take_reservation`] before anything is written. Files that are small and many (and empty ones) are
+    /// made when they are written or by [`Storage::make_all`]. The folder that holds `root` must be there.
     ///
     /// # Errors
     /// When the disk has not enough room for all of it, or says no otherwise. What was created
@@ -42,7 +38,7 @@ impl Storage {
         layout: &Layout,
         root: &Path,
     ) -> Result<(), StoreError> {
-        check_room(layout, root)?;
+        let bytes = reserve::lacking(layout, root)?;
         if layout.multi_file {
             match std::fs::create_dir(root) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -51,24 +47,41 @@ impl Storage {
                 _ => {}
             }
         }
-        let at_once = layout.files.len().min(MADE_AT_ONCE);
-        for file in layout.files[..at_once].iter().filter(|file| file.chosen) {
-            reserve(&mut self.open, root, file)?;
-        }
         self.insert(swarm, layout, root, true)?;
-        if let Some(content) = self.contents.get_mut(&swarm) {
-            let files = (0u32..).zip(&layout.files);
-            let unmade = files.filter(|(n, file)| *n as usize >= at_once || !file.chosen);
-            content.unmade.extend(unmade.map(|(n, _)| n));
+        let Some(content) = self.contents.get_mut(&swarm) else { return Ok(()) };
+        let later = (0u32..).zip(&layout.files);
+        let later = later.filter(|(n, file)| !reserve::is_at_once(*n, file)).map(|(n, _)| n);
+        content.unmade = later.collect();
+        let at_once = layout.files.len() - content.unmade.len();
+        let wanted = Arc::downgrade(&content.here);
+        let reservation =
+            Reservation { swarm, bytes, root: root.to_owned(), layout: layout.clone(), wanted };
+        if bytes > AT_ONCE_BYTES || at_once > MADE_AT_ONCE {
+            content.reservation = Some(reservation);
+            return Ok(());
         }
-        Ok(())
+        let create = |path: &Path| folders::open_content(root, path, Open::Create);
+        let made = reservation.make(&mut |path| self.open.open(|| create(path)));
+        made.inspect_err(|_| self.close(swarm))
+    }
+
+    /// The room that is to be made before this content is written, if there is not enough yet.
+    pub fn take_reservation(&mut self, swarm: SwarmId) -> Option<Reservation> {
+        self.contents.get_mut(&swarm)?.reservation.take()
+    }
+
+    /// Its room is made: what was mapped of shorter files is not all.
+    pub fn reserved(&mut self, swarm: SwarmId) {
+        self.windows.remove_swarm(swarm);
     }
 
     /// Creates the file, unless that is done.
     pub(super) fn make(&mut self, swarm: SwarmId, index: u32) -> Result<(), StoreError> {
         let content = self.contents.get_mut(&swarm).ok_or_else(not_open)?;
         if content.unmade.contains(&index) {
-            reserve(&mut self.open, &content.root, &content.files[index as usize])?;
+            let (root, file) = (&content.root, &content.files[index as usize]);
+            let create = |path: &Path| folders::open_content(root, path, Open::Create);
+            reserve::make(root, file, &mut |path| self.open.open(|| create(path)), &|| true)?;
             content.unmade.remove(&index);
         }
         Ok(())
@@ -97,65 +110,6 @@ pub(super) fn expect_place(shareable: &Path, layout: &Layout) -> Result<(), Stor
         let why = format!("the rest has no place: {path} cannot be written: {error}");
         StoreError::new(why).that_passes()
     })
-}
-
-/// Says no, with both figures, before anything is created for a content that cannot fit.
-fn check_room(layout: &Layout, root: &Path) -> Result<(), StoreError> {
-    let mut needed = 0_u64;
-    // Where nothing is there is no need to ask of each file.
-    let fresh = root.symlink_metadata().is_err();
-    for file in layout.stored().filter(|file| file.chosen) {
-        let there = if fresh { 0 } else { folders::allocated(root, &file.path) };
-        needed = needed.saturating_add(file.length.saturating_sub(there));
-    }
-    let folder = root.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let free = folders::free_bytes(folder.unwrap_or(Path::new(".")));
-    match free {
-        Ok(free) if free < needed => Err(no_room(root, needed, free)),
-        Ok(_) => Ok(()),
-        Err(error) => Err(failed("find the folder of", root, &error)),
-    }
-}
-
-/// Creates the file, gives it its exact length and reserves its space; an intact one is left as
-/// it is, its time of change too. Of a file that is not chosen no space is reserved. Padding is no
-/// file.
-fn reserve(files: &mut OpenFiles, root: &Path, file: &LayoutFile) -> Result<(), StoreError> {
-    if file.pad {
-        return Ok(());
-    }
-    let path = folders::content_path(root, &file.path);
-    let open = files
-        .open(|| folders::open_content(root, &file.path, Open::Create))
-        .map_err(|error| failed("create", &path, &error))?;
-    if !file.chosen {
-        let short = open.metadata().map_or(true, |about| about.len() < file.length);
-        let sparse = if short { open.set_len(file.length) } else { Ok(()) };
-        return sparse.map_err(|error| not_written(&path, &error));
-    }
-    folders::reserve(&open, file.length).map_err(|error| {
-        if error.kind() == io::ErrorKind::StorageFull {
-            let free = folders::free_bytes(&path).unwrap_or(0);
-            no_room(&path, file.length, free).that_passes()
-        } else {
-            not_written(&path, &error)
-        }
-    })
-}
-
-fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
-    let (path, needed, free) = (folders::shown(path), in_words(needed), in_words(free));
-    StoreError::new(format!("not enough space for {path}: {needed} are needed, {free} are free"))
-}
-
-fn in_words(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let unit = (bytes.max(1).ilog2() / 10).min(4);
-    if unit == 0 {
-        return format!("{bytes} bytes");
-    }
-    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
 }
 
 #[cfg(test)]
@@ -195,8 +149,6 @@ mod tests {
         let error = storage.open_write(S, &layout, &root).unwrap_err();
         assert!(error.to_string().contains("2097152.0 TiB are needed"), "{error}");
         assert!(!root.exists());
-        assert_eq!(in_words(1023), "1023 bytes");
-        assert_eq!(in_words(1_600_000), "1.5 MiB");
     }
 
     #[test]

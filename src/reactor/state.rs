@@ -1,13 +1,14 @@
 //! The state folder: one process has it, and what is saved there is saved whole.
 
 use super::folders::shown;
+use crate::units::id::PeerId;
 use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Saves a list of what the user wishes, an entry a line. A list that cannot be saved is told of.
 pub(super) fn save_wishes(path: &Path, lines: impl Iterator<Item = String>) {
@@ -87,6 +88,19 @@ pub fn lock_state(folder: &Path) -> Result<StateLock, String> {
         Err(error) => log::warn!("cannot lock the state folder {shown_folder}: {error}"),
     }
     Ok(StateLock { _file: file })
+}
+
+/// The file that keeps our name from one run to the next.
+#[must_use]
+pub fn peer_id_path(state: &Path) -> PathBuf {
+    state.join("peer-id")
+}
+
+/// Notes our name in that file.
+pub fn keep_peer_id(file: &Path, id: PeerId) {
+    if let Err(error) = save_atomically(file, &id.0) {
+        log::warn!("{}: {error}", shown(file));
+    }
 }
 
 #[cfg(test)]

@@ -270,6 +270,7 @@ impl Room {
 mod tests {
     use super::super::folders::tests::layout;
     use super::super::mmap::DEFAULT_BUDGET;
+    use super::super::reserve::reserve;
     use super::*;
     use crate::proto::store::Store;
     use mio::{Events, Poll, Token};
@@ -284,6 +285,8 @@ mod tests {
         let mut storage = Storage::new(DEFAULT_BUDGET);
         let layout = layout(files, 1 << 20);
         storage.open_write(S, &layout, &folder.path().join("content.part")).unwrap();
+        let room = storage.take_reservation(S).map_or(Ok(()), |job| reserve(job).outcome);
+        room.unwrap();
         (folder, storage)
     }
 

@@ -8,6 +8,8 @@ use std::os::unix::fs::{chown, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+/// Content that gets its room on a thread.
+const ROOM_BYTES: usize = 5 << 20;
 /// Somebody without rights.
 const NOBODY: u32 = 65_534;
 
@@ -27,6 +29,39 @@ fn what_the_disk_refused_is_tried_again_by_itself() {
     fs::remove_dir(host.shareable().join("waits.bin.part")).unwrap();
     peer.wait_for("waits.bin: waiting for peers");
     assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn two_that_get_no_room_do_not_chase_each_other() {
+    let torrents = ["one.bin", "two.bin"].map(|name| Torrent::single(name, ROOM_BYTES));
+    let host = in_the_way(&torrents[0]);
+    fs::create_dir(host.shareable().join("two.bin.part")).unwrap();
+    host.add(&torrents[1]);
+    let mut peer = host.start(&[]);
+    peer.wait_for("one.bin.torrent: refused: cannot create");
+    peer.wait_for("two.bin.torrent: refused: cannot create");
+    fs::remove_dir(host.shareable().join("two.bin.part")).unwrap();
+    peer.wait_for("two.bin: waiting for peers");
+    for line in ["one.bin: reserving", "two.bin: reserving", "refused: cannot create"] {
+        let expected = if line.starts_with("refused") { 2 } else { 1 };
+        assert_eq!(peer.said(line).len(), expected, "{line}");
+    }
+    let length = host.shareable().join("two.bin.part").metadata().unwrap().len();
+    assert_eq!(length, ROOM_BYTES as u64);
+    assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
+fn get_fails_where_there_is_no_room() {
+    let torrent = Torrent::single("none.bin", ROOM_BYTES);
+    let host = in_the_way(&torrent);
+    let get = ["get", "torrents/none.bin.torrent", "--output", "shareable"].map(str::to_owned);
+    let arguments = [get.to_vec(), host.arguments()].concat();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = run(host.folder(), &arguments);
+    let last = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{last}");
+    assert!(last.lines().last().is_some_and(|line| line.contains("cannot create")), "{last}");
 }
 
 #[test]

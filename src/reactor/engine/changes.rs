@@ -49,7 +49,7 @@ impl Reactor {
                 return self.peer.handle_store_error(now, swarm, &why);
             }
         };
-        self.remove_torrent(&source);
+        self.take_out(swarm);
         if let Err(why) = self.add_torrent(&source, &bytes) {
             self.refuse(now, source, why);
         }

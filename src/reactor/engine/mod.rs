@@ -10,6 +10,7 @@ mod names;
 mod nodes;
 mod refused;
 mod requests;
+mod reserving;
 mod tls;
 mod torrents;
 
@@ -18,9 +19,7 @@ use crate::proto::output::{Action, Event};
 use crate::proto::peer::{Config, Peer};
 use crate::reactor::chosen::Chosen;
 use crate::reactor::clock::Clock;
-use crate::reactor::contents::{
-    self, keep_peer_id, peer_id_path, Content, FlushJob, Flushed, Place, Places,
-};
+use crate::reactor::contents::{self, Content, FlushJob, Flushed, Place, Places};
 use crate::reactor::control::Control;
 use crate::reactor::datagram::Datagrams;
 use crate::reactor::hash::{HashQueue, Kind};
@@ -28,8 +27,10 @@ use crate::reactor::helper::Helper;
 use crate::reactor::link::Link;
 use crate::reactor::mmap::Storage;
 use crate::reactor::paused::Paused;
+use crate::reactor::reserve::{self, Reservation, Reserved};
 use crate::reactor::signals::{Signal, Signals};
 use crate::reactor::sockets;
+use crate::reactor::state::{keep_peer_id, peer_id_path};
 use crate::reactor::stdin::Stdin;
 use crate::reactor::tls::Authorities;
 use crate::reactor::turns::{TurnMeter, Work};
@@ -110,6 +111,9 @@ pub struct Reactor {
     hashes: HashQueue,
     resolver: Helper<names::ResolveJob, names::Resolved>,
     flusher: Helper<FlushJob, Flushed>,
+    reserver: Helper<Reservation, Reserved>,
+    /// What it does not take yet.
+    to_reserve: VecDeque<Reservation>,
     write_back: WriteBack,
     /// Those that are not read from until the disk has taken more, each once.
     held: Vec<ConnId>,
@@ -197,6 +201,8 @@ impl Reactor {
             hashes: HashQueue::never_waiting(),
             resolver: Helper::spawn("resolver", Arc::clone(&waker), names::resolve),
             flusher: Helper::spawn("flusher", Arc::clone(&waker), contents::flush),
+            reserver: Helper::spawn("reserver", Arc::clone(&waker), reserve::reserve),
+            to_reserve: VecDeque::new(),
             write_back: WriteBack::new(Arc::clone(&waker)),
             held: Vec::new(),
             links: Vec::new(),
@@ -511,6 +517,10 @@ impl Reactor {
         while let Some(flushed) = self.flusher.poll() {
             self.flushed(&flushed);
         }
+        while let Some(reserved) = self.reserver.poll() {
+            self.reserved(reserved);
+        }
+        self.submit_reservations();
     }
 }
 

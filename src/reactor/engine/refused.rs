@@ -50,6 +50,8 @@ impl From<Refused> for String {
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     files: BTreeMap<PathBuf, (Refused, Instant)>,
+    /// Those that were among them, and whose space is being reserved: perhaps they soon are again.
+    tried: BTreeMap<PathBuf, (Refused, Instant)>,
     /// When those that the disk refused are tried again.
     again_at: Option<Instant>,
 }
@@ -63,11 +65,25 @@ impl Refusals {
     /// Files that are gone are refused no longer.
     pub(super) fn keep(&mut self, is_there: impl Fn(&Path) -> bool) {
         self.files.retain(|path, _| is_there(path));
+        self.tried.retain(|path, _| is_there(path));
+    }
+
+    /// The torrent of this file is here, if there is room for it.
+    pub(super) fn try_again(&mut self, path: &Path) {
+        if let Some((path, told)) = self.files.remove_entry(path) {
+            self.tried.insert(path, told);
+        }
+    }
+
+    /// Whether the torrent of this file was refused when it came last.
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        self.files.contains_key(path) || self.tried.contains_key(path)
     }
 
     /// The torrent of this file is here.
     pub(super) fn forget(&mut self, path: &Path) {
         self.files.remove(path);
+        self.tried.remove(path);
     }
 }
 
@@ -85,8 +101,9 @@ impl Reactor {
         if matches!(why, Refused::Disk(_)) {
             self.refusals.again_at = Some(now + DISK_AGAIN);
         }
-        let before = self.refusals.files.get(&path).map(|&(ref before, at)| (before, at));
-        let told_at = match before {
+        let tried = self.refusals.tried.remove(&path);
+        let before = self.refusals.files.get(&path).or(tried.as_ref());
+        let told_at = match before.map(|&(ref before, at)| (before, at)) {
             // How much is free may be other words every time.
             Some((Refused::Disk(_), at)) if now - at < TELL_AGAIN_AFTER => at,
             Some((before, at)) if *before == why && !matches!(why, Refused::Disk(_)) => at,
@@ -109,6 +126,11 @@ impl Reactor {
     /// A torrent is gone: those that were kept out have a chance.
     pub(super) fn let_in(&mut self, now: Instant) {
         self.reconsider(now, |why| !matches!(why, Refused::Bad(_)));
+    }
+
+    /// This one had the place of another, and there is no room for it.
+    pub(super) fn give_place(&mut self, now: Instant) {
+        self.reconsider(now, |why| matches!(why, Refused::Name(_) | Refused::Twin(_)));
     }
 
     /// The user wants everything to be looked at again, and to hear of it.

@@ -4,7 +4,7 @@
 use super::magnets::{is_magnet_file, torrent_of};
 use super::refused::Refused;
 use super::{Reactor, FLUSH_PAUSE, SCAN_PAUSE, SETTLE_PAUSE};
-use crate::proto::store::Store;
+use crate::proto::store::{Store, StoreError};
 use crate::reactor::contents::{Content, FlushJob, Flushed, Place};
 use crate::reactor::folders;
 use crate::reactor::hash::{Done, Kind};
@@ -60,8 +60,7 @@ impl Reactor {
             self.storage.close(id);
             Refused::Disk(error.to_string())
         })?;
-        content.queue_checks(now, id, &start.have, &mut self.hashes);
-        let (unchecked, wanted) = (content.unchecked, content.wanted.clone());
+        let wanted = content.wanted.clone();
         let nodes =
             if content.metainfo.private { Vec::new() } else { content.metainfo.nodes.clone() };
         self.contents.insert(id, content);
@@ -77,8 +76,8 @@ impl Reactor {
         if self.paused.contains(&info_hash) {
             self.peer.pause(now, id);
         }
-        if unchecked == 0 {
-            self.checked(id);
+        if !self.reserve(id) {
+            self.check(id);
         }
         self.drain();
         Ok(id)
@@ -102,6 +101,11 @@ impl Reactor {
                 Err(error) => return self.peer.handle_tried(now, swarm, Err(error)),
             }
         }
+        if self.reserve(swarm) {
+            let waits = StoreError::new("its space is being reserved").that_passes();
+            return self.peer.handle_tried(now, swarm, Err(waits));
+        }
+        let Some(content) = self.contents.get(&swarm) else { return };
         let offset = content.metainfo.geometry.block_offset(block);
         let zeros = vec![0; block.length as usize];
         let outcome = self.storage.write(swarm, offset, &zeros);
@@ -164,6 +168,10 @@ impl Reactor {
             Ok(false) => return self.begin_from_source(now, swarm),
             Err(error) => return self.peer.handle_store_error(now, swarm, &error),
         }
+        if self.reserve(swarm) {
+            return;
+        }
+        let Some(content) = self.contents.get(&swarm) else { return };
         if content.place == Place::Part && content.has_found_all() {
             self.finish(now, swarm);
         }
@@ -283,6 +291,7 @@ impl Reactor {
                         false => self.add_torrent(&path, &bytes).map(drop),
                     };
                     match added {
+                        Ok(()) if self.reserves(&path) => self.refusals.try_again(&path),
                         Ok(()) => self.refusals.forget(&path),
                         Err(why) => self.refuse(now, path, why),
                     }
@@ -325,17 +334,22 @@ impl Reactor {
     }
 
     pub(super) fn remove_torrent(&mut self, source: &Path) {
-        let now = self.clock.now();
         self.remove_magnet(source);
         let found = self.contents.iter().find(|(_, c)| c.source == source).map(|(&id, _)| id);
         let Some(swarm) = found else { return };
-        self.save(now, swarm);
         log::info!("{}: removed", folders::shown(source));
+        self.take_out(swarm);
+        self.let_in(self.clock.now());
+        self.drain();
+    }
+
+    /// The torrent is at work no more; perhaps it comes again at once.
+    pub(super) fn take_out(&mut self, swarm: SwarmId) {
+        let now = self.clock.now();
+        self.save(now, swarm);
         self.peer.remove_swarm(now, swarm);
         self.hashes.forget(swarm);
         self.storage.close(swarm);
         self.contents.remove(&swarm);
-        self.let_in(now);
-        self.drain();
     }
 }

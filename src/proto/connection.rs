@@ -132,6 +132,24 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// One that has just come, or is about to be dialed.
+    pub fn new(id: ConnId, remote: SocketAddr, phase: Phase, now: Instant) -> Self {
+        Self {
+            id,
+            phase: Ok(phase),
+            remote,
+            local: None,
+            dialed: false,
+            lease: None,
+            contact: None,
+            outgoing: Outgoing::default(),
+            send_told: false,
+            received_at: now,
+            sent_at: now,
+            look_at: None,
+        }
+    }
+
     /// The conversation, if the connection has come that far.
     #[must_use]
     pub fn peering(&self) -> Option<&Peering> {

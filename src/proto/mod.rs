@@ -7,6 +7,7 @@ pub mod broadcast;
 pub mod choker;
 pub mod closed;
 pub mod connection;
+pub mod connections;
 pub mod contacts;
 pub mod dealer;
 pub mod depth;

@@ -146,7 +146,7 @@ impl Peer {
 
     fn announce_progress(&mut self, now: Instant, id: ConnId, more: &[u8], ended: bool) {
         let Self { connections, swarms, .. } = self;
-        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = connections.get_mut(id) else {
             return;
         };
         let remote = conn.remote;
@@ -254,7 +254,7 @@ impl Peer {
     /// More of an HTTP request has come; answers it once it is whole.
     pub(super) fn asked(&mut self, now: Instant, id: ConnId) {
         let Self { connections, tracker, .. } = self;
-        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = connections.get_mut(id) else {
             return;
         };
         let Ok(Phase::Asked { bytes, .. }) = &conn.phase else { return };
@@ -344,11 +344,11 @@ impl Peer {
             }
             _ => false,
         };
-        if self.connections.iter().any(|(_, conn)| soon_back(conn)) {
+        if self.connections.iter().any(soon_back) {
             return None;
         }
         let mut used = Vec::new();
-        for (_, conn) in &mut self.connections {
+        for conn in self.connections.iter_mut() {
             let id = conn.id;
             if let (Some(_), Some(peering)) = (conn.lease, conn.peering_mut()) {
                 let use_now = peering.down.get(now) + peering.up.get(now);
@@ -358,7 +358,7 @@ impl Peer {
             }
         }
         let priority = |id: ConnId| {
-            let conn = self.connections.get(id.slot as usize);
+            let conn = self.connections.get(id);
             conn.map_or(0, |conn| self.priority_of_connection(conn))
         };
         let least = used.into_iter().min_by_key(|&(use_now, id)| (use_now, priority(id), id));

@@ -47,10 +47,7 @@ impl Peer {
 
     /// Ends the connection and gives back all it held.
     pub(super) fn close(&mut self, now: Instant, id: ConnId, why: Closed) {
-        if self.connection(id).is_none() {
-            return;
-        }
-        let mut conn = self.connections.remove(id.slot as usize);
+        let Some(mut conn) = self.connections.remove(id) else { return };
         self.timers.set(id, conn.look_at, None);
         self.tick_soon(now);
         self.turns.forget(id);
@@ -100,7 +97,7 @@ impl Peer {
         let Self { connections, swarms, .. } = self;
         for swarm in swarms.values_mut().filter(|swarm| swarm.contacts.conn(addr) == Some(id)) {
             let leads_there = |&&member: &&ConnId| {
-                let conn = connections.get(member.slot as usize);
+                let conn = connections.get(member);
                 conn.is_some_and(|conn| conn.contact == Some(addr))
             };
             if let Some(&other) = swarm.members.iter().find(leads_there) {
@@ -127,8 +124,7 @@ impl Peer {
 
     /// Removes a connection that never was one.
     pub(super) fn remove_quietly(&mut self, id: ConnId) {
-        if self.connection(id).is_some() {
-            let conn = self.connections.remove(id.slot as usize);
+        if let Some(conn) = self.connections.remove(id) {
             self.timers.set(id, conn.look_at, None);
             self.actions.push_back(Action::Close(id));
             self.return_loans(&conn.lease, conn.dialed);
@@ -212,7 +208,7 @@ impl Peer {
         let (swarm_id, info_hash) = (swarm.id, swarm.torrent.info_hash);
         // The other end may have dropped one of two connections to us: then it is still there.
         let members = swarm.members.iter();
-        let twin = members.filter_map(|m| self.connections.get(m.slot as usize)?.peering());
+        let twin = members.filter_map(|m| self.connections.get(*m)?.peering());
         let lost = why.is_loss() && !twin.into_iter().any(|p| p.peer_id == peering.peer_id);
         let end = End { port: listened_at.map(|addr| addr.port()), ..peering.end(remote.ip()) };
         if lost {

@@ -51,7 +51,7 @@ impl Peer {
         let (peer_id, port) = (self.config.peer_id, self.config.listen_port);
         let takes_part = self.dht().is_some();
         let Self { connections, swarms, .. } = self;
-        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = connections.get_mut(id) else {
             return;
         };
         let Ok(Phase::Dialing { purpose, .. }) = conn.phase else { return };

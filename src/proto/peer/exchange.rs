@@ -27,7 +27,7 @@ impl Peer {
     /// The other end is a peer that can be dialed: it enters the table, and if it is new there,
     /// everybody will be told (E2).
     pub(super) fn met(&mut self, now: Instant, id: ConnId) {
-        let conn = self.connections.get(id.slot as usize).filter(|conn| conn.id == id);
+        let conn = self.connections.get(id);
         let Some(conn) = conn else { return };
         let (addr, peering) = (listens_at(conn), conn.peering());
         let (Some(addr), Some(peering)) = (addr, peering) else { return };
@@ -169,7 +169,7 @@ impl Peer {
 
     /// Where each of these listens, with its flags.
     fn present(&self, members: &[ConnId]) -> BTreeMap<SocketAddr, u8> {
-        let conns = members.iter().filter_map(|m| self.connections.get(m.slot as usize));
+        let conns = members.iter().filter_map(|m| self.connections.get(*m));
         let mut present = BTreeMap::new();
         present.extend(conns.filter_map(|c| Some((listens_at(c)?, flags_of(c)))));
         present

@@ -119,7 +119,7 @@ impl Peer {
     ) -> Result<(), Closed> {
         let pex = self.config.pex;
         let offered = |extension: &Extension| {
-            let swarm = self.connections.get(id.slot as usize).and_then(|c| c.swarm());
+            let swarm = self.connections.get(id).and_then(|c| c.swarm());
             swarm.and_then(|s| self.swarms.get(&s)).is_some_and(|s| offers(pex, s, *extension))
         };
         // BEP 10: an id that we never gave out, or took back, means nothing.

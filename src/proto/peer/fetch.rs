@@ -3,7 +3,7 @@
 
 use super::Peer;
 use crate::proto::closed::Closed;
-use crate::proto::connection::{Phase, Purpose};
+use crate::proto::connection::{Connection, Phase, Purpose};
 use crate::proto::output::{Event, FetchId};
 use crate::units::id::{ConnId, InfoHash};
 use crate::units::limits::{
@@ -43,7 +43,7 @@ impl Peer {
     /// Answers a request told by [`Event::Asked`] with these bytes, head and body; the
     /// connection ends after them. An asker that is gone is no matter.
     pub fn answer(&mut self, now: Instant, id: ConnId, bytes: &[u8]) {
-        let waiting = |(_, conn): (_, &crate::proto::connection::Connection)| match conn.phase {
+        let waiting = |conn: &Connection| match conn.phase {
             Ok(Phase::Answering { .. }) => conn.outgoing.outbox_len(),
             _ => 0,
         };

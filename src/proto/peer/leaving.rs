@@ -69,8 +69,8 @@ impl Peer {
 
     /// Ends connections of the swarm that are no members, or not yet.
     pub(super) fn hang_up(&mut self, id: SwarmId, which: impl Fn(&Connection) -> bool) {
-        let of = self.connections.iter().filter(|(_, c)| c.swarm() == Some(id) && which(c));
-        let of: Vec<ConnId> = of.map(|(_, conn)| conn.id).collect();
+        let of = self.connections.iter().filter(|c| c.swarm() == Some(id) && which(c));
+        let of: Vec<ConnId> = of.map(|conn| conn.id).collect();
         of.into_iter().for_each(|conn| self.remove_quietly(conn));
     }
 }

@@ -44,7 +44,7 @@ impl Peer {
         let mut reports = Vec::new();
         for (&swarm, members) in swarms.iter().map(|(id, s)| (id, &s.members)) {
             for member in members {
-                let Some(conn) = connections.get_mut(member.slot as usize) else { continue };
+                let Some(conn) = connections.get_mut(*member) else { continue };
                 let (remote, dialed) = (conn.remote, conn.dialed);
                 let Some(p) = conn.peering_mut() else { continue };
                 let listens = p.listen_port.map(|port| SocketAddr::new(remote.ip(), port));
@@ -74,7 +74,7 @@ impl Peer {
         let named = self.named_addrs();
         let swarms = || self.swarms.values().filter(|s| !s.torrent.private);
         let listening = |id: &crate::units::id::ConnId| {
-            let conn = self.connections.get(id.slot as usize)?;
+            let conn = self.connections.get(*id)?;
             let port = conn.peering()?.listen_port?;
             Some(SocketAddr::new(conn.remote.ip(), port))
         };

@@ -28,7 +28,7 @@ impl Peer {
         f: impl FnOnce(&mut Peering, &mut Swarm, &mut crate::proto::outgoing::Outgoing, SocketAddr) -> T,
     ) -> Option<T> {
         let Self { connections, swarms, .. } = self;
-        let conn = connections.get_mut(id.slot as usize).filter(|c| c.id == id)?;
+        let conn = connections.get_mut(id)?;
         let Connection { phase, outgoing, remote, .. } = conn;
         let Ok(Phase::Peering(peering)) = phase else { return None };
         let swarm = swarms.get_mut(&peering.swarm)?;
@@ -193,7 +193,7 @@ impl Peer {
         let others = swarm.members.iter().copied().filter(|&member| member != id);
         if swarm.picker.times_asked(block) <= 1 {
             // It is asked of this one alone, as most blocks are: nobody else can be at it.
-            let other = |member: ConnId| self.connections.get(member.slot as usize)?.peering();
+            let other = |member: ConnId| self.connections.get(member)?.peering();
             let writes =
                 |member| other(member).is_some_and(|p| p.incoming.filling() == Some(block));
             debug_assert!(!others.into_iter().any(writes), "{block:?} has two writers");

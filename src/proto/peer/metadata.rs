@@ -233,7 +233,7 @@ impl Peer {
         let Some(swarm) = swarms.get_mut(&id) else { return };
         let Some(fetch) = &mut swarm.fetch else { return };
         let holder = |&conn: &ConnId| {
-            let peering = connections.get(conn.slot as usize)?.peering()?;
+            let peering = connections.get(conn)?.peering()?;
             peering.ids.get(Extension::Metadata)?;
             Some(Holder { conn, size: peering.metadata_size? })
         };

@@ -36,6 +36,7 @@ mod tick;
 mod turnover;
 
 use super::connection::{Connection, Phase};
+use super::connections::Connections;
 use super::contacts::Ports;
 use super::lsd::Lsd;
 use super::outgoing::SendPlan;
@@ -52,7 +53,6 @@ use crate::units::rng::Rng;
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::HostPort;
 use core::net::{IpAddr, SocketAddr};
-use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 
 use goal::Goal;
@@ -130,8 +130,7 @@ pub enum DialError {
 pub struct Peer {
     config: Config,
     rng: Rng,
-    connections: Slab<Connection>,
-    generation: u32,
+    connections: Connections,
     inbound: usize,
     swarms: BTreeMap<SwarmId, Swarm>,
     by_hash: BTreeMap<InfoHash, SwarmId>,
@@ -199,8 +198,7 @@ impl Peer {
         Self {
             config,
             rng: Rng::new(seed),
-            connections: Slab::new(),
-            generation: 0,
+            connections: Connections::default(),
             inbound: 0,
             swarms: BTreeMap::new(),
             by_hash: BTreeMap::new(),
@@ -296,7 +294,7 @@ impl Peer {
     /// Fills `plan` with what to send next on this connection; false if that is nothing.
     pub fn send_plan(&mut self, id: ConnId, plan: &mut SendPlan) -> bool {
         plan.clear();
-        let Some(conn) = self.connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = self.connections.get_mut(id) else {
             return false;
         };
         conn.send_told = false;
@@ -332,7 +330,7 @@ impl Peer {
     /// The first `count` bytes of the plan are sent.
     pub fn handle_sent(&mut self, now: Instant, id: ConnId, count: usize) {
         let Self { connections, swarms, .. } = self;
-        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = connections.get_mut(id) else {
             return;
         };
         if count > 0 {
@@ -464,24 +462,7 @@ impl Peer {
     }
 
     fn insert(&mut self, now: Instant, remote: SocketAddr, phase: Phase) -> ConnId {
-        self.generation = self.generation.wrapping_add(1);
-        let entry = self.connections.vacant_entry();
-        let slot = u32::try_from(entry.key()).expect("fewer sockets than 2^32");
-        let id = ConnId { slot, generation: self.generation };
-        entry.insert(Connection {
-            id,
-            phase: Ok(phase),
-            remote,
-            local: None,
-            dialed: false,
-            lease: None,
-            contact: None,
-            outgoing: super::outgoing::Outgoing::default(),
-            send_told: false,
-            received_at: now,
-            sent_at: now,
-            look_at: None,
-        });
+        let id = self.connections.insert(|id| Connection::new(id, remote, phase, now));
         if self.connections.len() == 1 {
             self.next_tick = now + TICK;
         }
@@ -491,12 +472,12 @@ impl Peer {
     }
 
     fn connection(&mut self, id: ConnId) -> Option<&mut Connection> {
-        self.connections.get_mut(id.slot as usize).filter(|conn| conn.id == id)
+        self.connections.get_mut(id)
     }
 
     /// Tells the reactor, once, that this connection has something to send.
     fn want_send(&mut self, id: ConnId) {
-        let Some(conn) = self.connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
         if conn.outgoing.is_ready() && !core::mem::replace(&mut conn.send_told, true) {

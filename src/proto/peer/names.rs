@@ -30,9 +30,8 @@ impl Peer {
         let (local, remote) = (conn.local, conn.remote);
         let is_other_end =
             |local_there, remote_there| local_there == Some(remote) && Some(remote_there) == local;
-        let mut all = self.connections.iter().map(|(_, conn)| conn);
-        if let Some(twin) = all.find(|conn| is_other_end(conn.local, conn.remote)) {
-            let twin = twin.id;
+        let twin = self.connections.iter().find(|conn| is_other_end(conn.local, conn.remote));
+        if let Some(twin) = twin.map(|twin| twin.id) {
             self.close(now, twin, Closed::Own);
             return Err(Closed::Own);
         }

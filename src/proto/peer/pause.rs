@@ -65,7 +65,7 @@ impl Peer {
             }
         };
         let early: Vec<ConnId> =
-            self.connections.iter().filter(|(_, c)| early(c)).map(|(_, c)| c.id).collect();
+            self.connections.iter().filter(|c| early(c)).map(|c| c.id).collect();
         for conn in early {
             self.close(now, conn, why.clone());
         }

@@ -11,7 +11,7 @@ const CONFIRMED_LINES: u32 = 200;
 impl Peer {
     /// BEP 3: `have` confirms a piece. It is told where the user named the host and we have all.
     pub(super) fn confirmed(&self, id: ConnId, index: u32) {
-        let Some(conn) = self.connections.get(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = self.connections.get(id) else {
             return;
         };
         let Some(peering) = conn.peering() else { return };

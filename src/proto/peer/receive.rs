@@ -24,7 +24,7 @@ impl Peer {
     /// How many bytes to read at most from this connection now; zero if it is gone.
     #[must_use]
     pub fn receive_room(&self, id: ConnId) -> usize {
-        match self.connections.get(id.slot as usize).filter(|conn| conn.id == id) {
+        match self.connections.get(id) {
             None => 0,
             Some(conn) if conn.peering().is_some() => RECEIVE_BYTES,
             Some(_) => EARLY_BYTES,
@@ -34,7 +34,7 @@ impl Peer {
     /// Whether it sends us blocks that go to the disk.
     #[must_use]
     pub fn is_downloading_from(&self, id: ConnId) -> bool {
-        let conn = self.connections.get(id.slot as usize).filter(|conn| conn.id == id);
+        let conn = self.connections.get(id);
         let swarm = conn.and_then(|conn| self.swarms.get(&conn.peering()?.swarm));
         swarm.is_some_and(|swarm| swarm.stage == Stage::Downloading)
     }
@@ -189,7 +189,7 @@ impl Peer {
         }
         let members = of.members.clone();
         let twin = members.into_iter().find(|&member| {
-            let other = self.connections.get(member.slot as usize);
+            let other = self.connections.get(member);
             other.and_then(|c| c.peering()).is_some_and(|p| p.peer_id == theirs.peer_id)
         });
         if let Some(twin) = twin {
@@ -270,7 +270,7 @@ impl Peer {
     /// Our first messages: what we have (BEP 3, BEP 6), then the extension handshake (BEP 10).
     fn greet(&mut self, id: ConnId) {
         let Self { connections, swarms, .. } = self;
-        let Some(conn) = connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = connections.get_mut(id) else {
             return;
         };
         let remote = conn.remote;

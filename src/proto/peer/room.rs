@@ -29,7 +29,7 @@ impl Peer {
             Some(peering) if !conn.dialed => Some(peering.swarm),
             _ => (conn.id == id).then_some(swarm),
         };
-        let all = || self.connections.iter().filter_map(|(_, c)| Some((joined(c)?, c)));
+        let all = || self.connections.iter().filter_map(|c| Some((joined(c)?, c)));
         if all().count() <= self.config.max_inbound {
             return Ok(());
         }
@@ -55,7 +55,7 @@ impl Peer {
     /// what they want, the oldest goes for one from `ip`. False if that would be its own.
     pub(super) fn find_socket(&mut self, now: Instant, ip: IpAddr) -> bool {
         let new = |conn: &&Connection| !conn.dialed && conn.peering().is_none();
-        let all = || self.connections.iter().map(|(_, conn)| conn).filter(new);
+        let all = || self.connections.iter().filter(new);
         let mut ends = BTreeMap::from([(ip, 1)]);
         all().for_each(|conn| *ends.entry(conn.remote.ip()).or_insert(0) += 1);
         let oldest =
@@ -76,7 +76,7 @@ impl Peer {
     pub(super) fn bound_early(&mut self, now: Instant) {
         loop {
             let kept = |conn: &Connection| conn.peering().map_or(0, |p| p.early_bytes());
-            let all = self.connections.iter().map(|(_, conn)| (kept(conn), conn.id));
+            let all = self.connections.iter().map(|conn| (kept(conn), conn.id));
             let (sum, most) =
                 all.fold((0, None), |(sum, most), one| (sum + one.0, most.max(Some(one))));
             let Some((_, most)) = most.filter(|_| sum > EARLY_BYTES_MAX) else { return };

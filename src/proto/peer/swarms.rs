@@ -247,9 +247,9 @@ impl Peer {
         }
         // A tracker that has our announce may answer it: who it knows must tell it `stopped`.
         let asked = |conn: &Connection| matches!(conn.phase, Ok(Phase::Announcing { .. }));
-        let rest = self.connections.iter().filter(|(_, conn)| !asked(conn));
+        let rest = self.connections.iter().filter(|conn| !asked(conn));
         let rest: Vec<_> =
-            rest.map(|(_, conn)| (conn.id, conn.swarm().filter(|_| announces(conn)))).collect();
+            rest.map(|conn| (conn.id, conn.swarm().filter(|_| announces(conn)))).collect();
         for (id, announcing) in rest {
             match announcing.and_then(|swarm| self.swarms.get_mut(&swarm)) {
                 Some(swarm) => {
@@ -290,7 +290,7 @@ impl Peer {
         let Some(swarm) = swarms.get_mut(&id) else { return };
         // What somebody new has is not known before its first message.
         let heard = |id: &ConnId| {
-            let peering = connections.get(id.slot as usize).and_then(|conn| conn.peering());
+            let peering = connections.get(*id).and_then(|conn| conn.peering());
             peering.is_none_or(|peering| peering.heard)
         };
         let settled = || swarm.status == Status::Leech || swarm.members.iter().all(heard);

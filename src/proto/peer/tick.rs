@@ -65,7 +65,7 @@ impl Peer {
         }
         self.tick_at = self.next_work();
         let armed = |c: &Connection| c.look_at.is_some_and(|at| at <= c.next_look(now).max(now));
-        debug_assert!(self.connections.iter().all(|(_, c)| armed(c)), "one would be forgotten");
+        debug_assert!(self.connections.iter().all(armed), "one would be forgotten");
     }
 
     /// When the tick next has something to do, by what is known now. A time that is past means
@@ -107,7 +107,7 @@ impl Peer {
 
     /// The connection may have to be looked at earlier than was thought.
     pub(super) fn arm(&mut self, now: Instant, id: ConnId) {
-        let Some(conn) = self.connections.get_mut(id.slot as usize).filter(|c| c.id == id) else {
+        let Some(conn) = self.connections.get_mut(id) else {
             return;
         };
         let at = conn.next_look(now);
@@ -137,7 +137,7 @@ impl Peer {
 
     /// E1: who is connected is listed by our tracker, however seldom it announces.
     fn keep_listed(&mut self, now: Instant) {
-        for (_, conn) in &self.connections {
+        for conn in self.connections.iter() {
             let Some(peering) = conn.peering() else { continue };
             if let Some(swarm) = self.swarms.get(&peering.swarm) {
                 let port = super::exchange::listens_at(conn).map(|addr| addr.port());

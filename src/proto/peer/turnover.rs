@@ -42,7 +42,7 @@ impl Peer {
         let wants = |s: &Swarm| s.stage == Stage::Downloading && !s.paused;
         let swarm = self.swarms.get(&id).filter(|swarm| wants(swarm))?;
         let mut ports: BTreeMap<SwarmId, usize> = BTreeMap::new();
-        for (_, conn) in self.connections.iter().filter(|(_, conn)| conn.lease.is_some()) {
+        for conn in self.connections.iter().filter(|conn| conn.lease.is_some()) {
             *ports.entry(conn.swarm()?).or_default() += 1;
         }
         let takers = self.swarms.values().filter(|s| wants(s) || ports.contains_key(&s.id));
@@ -63,7 +63,7 @@ impl Peer {
         let Self { swarms, connections, .. } = self;
         let mut least: Option<(u64, Instant, ConnId)> = None;
         for &member in &swarms.get(&id)?.members {
-            let Some(conn) = connections.get_mut(member.slot as usize) else { continue };
+            let Some(conn) = connections.get_mut(member) else { continue };
             let dialed = conn.lease.is_some();
             let Some(peering) = conn.peering_mut() else { continue };
             let had_time = now - peering.since > TURN_OVER_AFTER;

@@ -293,7 +293,7 @@ fn assert_counts(bench: &Bench, seed: u64) {
         assert!(!verified || bench.is_right(piece), "seed {seed}: verified bytes are overwritten");
         for n in 0..bench.geometry.block_count(piece) {
             let block = bench.geometry.nth_block(piece, n);
-            let ends = bench.peer.connections.iter().filter_map(|(_, c)| c.peering());
+            let ends = bench.peer.connections.iter().filter_map(|c| c.peering());
             let (mut owed, mut writers) = (0, 0);
             for peering in ends {
                 owed += peering.requests.iter().filter(|&&b| b == block).count();

@@ -92,7 +92,7 @@ fn bitfields_of_a_magnet_link_are_bounded_together() {
         })
         .collect();
     let kept: usize =
-        bench.peer.connections.iter().map(|(_, c)| c.peering().unwrap().early_bytes()).sum();
+        bench.peer.connections.iter().map(|c| c.peering().unwrap().early_bytes()).sum();
     assert!(kept <= EARLY_BYTES_MAX, "{kept}");
     assert!(bench.is_open(honest), "who says little stays");
     assert!(liars.iter().filter(|id| bench.is_open(**id)).count() >= 4);

@@ -2,6 +2,7 @@
 //! Knows bytes only; what is answered is the tracker's affair.
 
 use super::address::{Host, HostPort};
+use super::gzip::{self, gunzip};
 use super::message::logged;
 use super::text::printable;
 use crate::units::limits::{HTTP_BODY_MAX, HTTP_HEAD_MAX};
@@ -59,6 +60,8 @@ pub enum HttpError {
     Chunk,
     /// A content coding we never asked for.
     Coding,
+    /// A body that is said to be gzip, and is not, or is damaged.
+    Gzip,
     /// No HTTP, or not of version 1.
     Malformed,
     /// Neither GET nor HEAD.
@@ -292,25 +295,31 @@ pub fn parse_long_response(
             }
             _ => {}
         }
-        let framing = framing(status, head.headers, most)?;
+        let (framing, zipped) = framing(status, head.headers, most)?;
         let location = head
             .headers
             .iter()
             .find(|h| h.name.eq_ignore_ascii_case("location"))
             .map(|h| String::from_utf8_lossy(h.value).trim().to_owned());
         return match body(rest, framing, closed, most)? {
+            // Not asked for, and sent all the same by some: other clients take it.
+            Some(body) if zipped => {
+                let body = gunzip(&body, most)?;
+                Ok(Some(Response { status, location, body }))
+            }
             Some(body) => Ok(Some(Response { status, location, body })),
             None => unfinished(),
         };
     }
 }
 
+/// And whether the body is gzip.
 fn framing(
     status: u16,
     headers: &[httparse::Header<'_>],
     most: usize,
-) -> Result<Framing, HttpError> {
-    let mut chunked = false;
+) -> Result<(Framing, bool), HttpError> {
+    let (mut chunked, mut zipped) = (false, false);
     let mut length: Option<usize> = None;
     for header in headers {
         // Bytes beyond ASCII are lawful in a value (RFC 9110, 5.5), and in none that matters here.
@@ -322,6 +331,8 @@ fn framing(
             }
             "transfer-encoding" if value.eq_ignore_ascii_case("identity") => {}
             "transfer-encoding" => return Err(HttpError::Coding),
+            // RFC 9110, 8.4.1.3: two names for one thing.
+            "content-encoding" if !zipped && matches!(value, "gzip" | "x-gzip") => zipped = true,
             "content-encoding" if !value.is_empty() && !value.eq_ignore_ascii_case("identity") => {
                 return Err(HttpError::Coding);
             }
@@ -339,14 +350,16 @@ fn framing(
             _ => {}
         }
     }
-    match (status, chunked, length) {
-        (204 | 304, ..) => Ok(Framing::Length(0)),
-        (_, true, Some(_)) => Err(HttpError::Malformed),
-        (_, true, None) => Ok(Framing::Chunked),
-        (_, false, Some(n)) if n > most => Err(HttpError::TooLongBody),
-        (_, false, Some(n)) => Ok(Framing::Length(n)),
-        (_, false, None) => Ok(Framing::Close),
-    }
+    let framing = match (status, chunked, length) {
+        (204 | 304, ..) => return Ok((Framing::Length(0), false)),
+        (_, true, Some(_)) => return Err(HttpError::Malformed),
+        (_, true, None) => Framing::Chunked,
+        (_, false, Some(n)) if n > most => return Err(HttpError::TooLongBody),
+        (_, false, Some(n)) => Framing::Length(n),
+        (_, false, None) => Framing::Close,
+    };
+    // An empty body is none, whatever it is said to be.
+    Ok((framing, zipped && framing != Framing::Length(0)))
 }
 
 fn body(
@@ -426,6 +439,15 @@ impl HttpError {
     }
 }
 
+impl From<gzip::Error> for HttpError {
+    fn from(error: gzip::Error) -> Self {
+        match error {
+            gzip::Error::Damaged => Self::Gzip,
+            gzip::Error::TooLong => Self::TooLongBody,
+        }
+    }
+}
+
 impl From<httparse::Error> for HttpError {
     fn from(error: httparse::Error) -> Self {
         match error {
@@ -463,6 +485,7 @@ impl fmt::Display for HttpError {
             Self::Body => "HTTP requests with a body are not answered",
             Self::Chunk => "a chunk of the HTTP body is malformed",
             Self::Coding => "the HTTP body is in a coding nobody asked for",
+            Self::Gzip => "the gzip of the HTTP body is damaged",
             Self::Malformed => "this is not HTTP/1.1",
             Self::Method => "only GET and HEAD are answered",
             Self::TooLongBody => "the HTTP body is too long",
@@ -613,7 +636,8 @@ mod tests {
         assert!(head("Content-Length: 1\r\nContent-Length: 1\r\n", "x").unwrap().is_some());
         assert_eq!(head(&format!("{chunked}Content-Length: 1\r\n"), ""), Err(E::Malformed));
         assert_eq!(head("Transfer-Encoding: gzip, chunked\r\n", ""), Err(E::Coding));
-        assert_eq!(head("Content-Encoding: gzip\r\n", ""), Err(E::Coding));
+        assert_eq!(head("Content-Encoding: deflate\r\n", ""), Err(E::Coding));
+        assert_eq!(head("Content-Encoding: gzip\r\nContent-Length: 1\r\n", "x"), Err(E::Gzip));
         assert_eq!(head(chunked, "x\r\n"), Err(E::Chunk));
         assert_eq!(head(chunked, "\r\n"), Err(E::Chunk));
         assert_eq!(head(chunked, "1\r\nabc"), Err(E::Chunk));
@@ -622,6 +646,26 @@ mod tests {
         assert_eq!(head(chunked, &"1".repeat(CHUNK_LINE_MAX)), Err(E::Chunk));
         assert_eq!(response(b"HTTP/1.1 101 Switch\r\n\r\n"), Err(E::Malformed));
         assert_eq!(response(b"d8:intervali1ee"), Err(E::Malformed));
+    }
+
+    #[test]
+    fn gzip_that_nobody_asked_for() {
+        // `ok`, by zlib, fixed codes.
+        let zipped = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\xcb\xcf\x06\0\x47\xdd\xdc\x79\x02\0\0\0";
+        let body = |head: &str, bytes: &[u8]| {
+            let all = [b"HTTP/1.1 200 OK\r\n", head.as_bytes(), b"\r\n", bytes].concat();
+            response(&all).map(|r| r.unwrap().body)
+        };
+        let length = format!("Content-Length: {}\r\n", zipped.len());
+        for name in ["gzip", "x-gzip"] {
+            let head = format!("Content-Encoding: {name}\r\n{length}");
+            assert_eq!(body(&head, zipped), Ok(b"ok".to_vec()));
+        }
+        let chunked = [&b"16\r\n"[..], zipped, b"\r\n0\r\n\r\n"].concat();
+        let head = "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n";
+        assert_eq!(body(head, &chunked), Ok(b"ok".to_vec()));
+        let moved = "Content-Encoding: gzip\r\nContent-Length: 0\r\n";
+        assert_eq!(body(moved, b""), Ok(Vec::new()));
     }
 
     #[test]

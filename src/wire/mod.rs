@@ -10,6 +10,7 @@ pub mod compact;
 pub mod create;
 pub mod digest;
 pub mod extended;
+pub mod gzip;
 pub mod handshake;
 pub mod http;
 pub mod krpc;

@@ -64,9 +64,9 @@ impl fmt::Display for Response {
             }
             Self::Announce { transaction, interval, leechers, seeders, peers } => {
                 write!(f, "announce, transaction_id={transaction:08x}, interval={interval}, ")?;
-                write!(f, "leechers={leechers}, seeders={seeders}, {} peers", peers.len())?;
+                write!(f, "leechers={leechers}, seeders={seeders}, peers=")?;
                 let shown = peers.iter().take(LOGGED_PEERS_MAX);
-                let mut joints = core::iter::once(": ").chain(core::iter::repeat(" "));
+                let mut joints = core::iter::once("").chain(core::iter::repeat(" "));
                 shown.zip(&mut joints).try_for_each(|(peer, joint)| write!(f, "{joint}{peer}"))?;
                 f.write_str(if peers.len() > LOGGED_PEERS_MAX { " …" } else { "" })
             }
@@ -135,9 +135,9 @@ mod tests {
         let head = [0, 0, 0, 1, 0, 0, 0, 7, 0, 0, 0, 60, 0, 0, 0, 2, 0, 0, 0, 1];
         let words = "announce, transaction_id=00000007, interval=60, leechers=2, seeders=1";
         let peers = |count: u8| (1..=count).flat_map(|n| [10, 0, 0, n, 0, 80]).collect::<Vec<_>>();
-        assert_eq!(shown(&head), format!("{words}, 0 peers"));
+        assert_eq!(shown(&head), format!("{words}, peers="));
         let two = shown(&[&head[..], &peers(2)].concat());
-        assert_eq!(two, format!("{words}, 2 peers: 10.0.0.1:80 10.0.0.2:80"));
+        assert_eq!(two, format!("{words}, peers=10.0.0.1:80 10.0.0.2:80"));
         assert!(shown(&[&head[..], &peers(200)].concat()).ends_with(" …"));
         assert_eq!(
             shown(&[0, 0, 0, 0, 0, 0, 0, 7, 9, 8, 7, 6, 5, 4, 3, 2]),

@@ -39,7 +39,8 @@ pub struct Request<'a> {
     pub private: bool,
     /// A note for people.
     pub comment: Option<&'a str>,
-    /// The file to write, a folder for it, or `-`: stdout; NAME.torrent in the current folder if not given.
+    /// The file to write, a folder for it, or `-`: stdout; NAME.torrent in the current
+    /// folder if not given, without the dots that NAME may begin with.
     pub output: Option<&'a Path>,
 }
 
@@ -156,7 +157,9 @@ fn name_of(path: &Path) -> Result<String, Failure> {
 }
 
 fn target(name: &str, output: Option<&Path>) -> PathBuf {
-    let default = format!("{name}.torrent");
+    // A .torrent whose name begins with a dot would be passed over in the torrents folder.
+    let shown = name.trim_start_matches('.');
+    let default = format!("{}.torrent", if shown.is_empty() { "torrent" } else { shown });
     match output {
         Some(folder) if folder.is_dir() => folder.join(default),
         Some(file) => file.to_path_buf(),

@@ -34,6 +34,8 @@ pub enum Change {
 pub struct TorrentsFolder {
     folder: PathBuf,
     known: BTreeMap<PathBuf, Known>,
+    /// Torrents passed over because their names hide them; each is told of once.
+    hidden: BTreeSet<PathBuf>,
     /// `None` where it cannot be had: then the loop scans by timer.
     watch: Option<OwnedFd>,
     /// Files whose writer has closed them since the last scan: they need not settle.
@@ -67,6 +69,7 @@ impl TorrentsFolder {
         Self {
             folder: folder.to_owned(),
             known: BTreeMap::new(),
+            hidden: BTreeSet::new(),
             watch: watch.ok(),
             closed: BTreeSet::new(),
             unsettled: false,
@@ -173,17 +176,25 @@ impl TorrentsFolder {
         changes
     }
 
-    fn list(&self) -> io::Result<BTreeSet<PathBuf>> {
-        let mut paths = BTreeSet::new();
+    fn list(&mut self) -> io::Result<BTreeSet<PathBuf>> {
+        let (mut paths, mut hidden) = (BTreeSet::new(), BTreeSet::new());
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let (name, path) = (entry.file_name(), entry.path());
             let ends = |ending| path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
             let torrent = ends("torrent") || ends("magnet");
-            if torrent && !name.as_bytes().starts_with(b".") {
+            let name = name.as_bytes();
+            // What macOS writes beside a file (`._NAME`) is no torrent, whatever it is called.
+            if torrent && name.starts_with(b".") && !name.starts_with(b"._") {
+                hidden.insert(path);
+            } else if torrent && !name.starts_with(b".") {
                 paths.insert(path);
             }
         }
+        for path in hidden.difference(&self.hidden) {
+            log::warn!("{} is passed over: a dot hides it; rename it", shown(path));
+        }
+        self.hidden = hidden;
         Ok(paths)
     }
 

@@ -1,6 +1,6 @@
 //! The commands that need no network: what they print, write, and end with.
 
-use crate::process::{code, run, Host, Peer};
+use crate::process::{code, program, run, Host, Peer};
 use crate::torrent::Torrent;
 use std::fs;
 use std::net::TcpListener;
@@ -64,6 +64,30 @@ fn create_writes_to_stdout_where_that_is_asked_for() {
     assert_eq!(done.stdout, fs::read(folder.path().join("a.torrent")).unwrap());
     assert!(text(&done.stderr).starts_with("info-hash "), "{done:?}");
     assert!(!folder.path().join("-").exists());
+}
+
+#[test]
+fn create_gives_no_name_that_the_torrents_folder_passes_over() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join(".a"), "x").unwrap();
+    let done = run(folder.path(), &["create", ".a"]);
+    assert!(text(&done.stdout).starts_with("a.torrent  .a  1 B"), "{done:?}");
+    assert!(folder.path().join("a.torrent").exists());
+}
+
+#[test]
+fn create_does_not_die_of_a_closed_stderr() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("lab")).unwrap();
+    for name in ["a", ".left-out"] {
+        fs::write(folder.path().join("lab").join(name), name).unwrap();
+    }
+    let (closed, stderr) = std::os::unix::net::UnixStream::pair().unwrap();
+    drop(closed);
+    let mut command = Command::new(program());
+    command.current_dir(folder.path()).args(["create", "lab"]);
+    command.stderr(std::os::fd::OwnedFd::from(stderr));
+    assert_eq!(command.output().unwrap().status.code(), Some(0));
 }
 
 #[test]

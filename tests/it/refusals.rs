@@ -65,6 +65,21 @@ fn get_fails_where_there_is_no_room() {
 }
 
 #[test]
+fn a_torrent_that_a_dot_hides_is_told_of() {
+    let torrent = Torrent::single(".dotted.bin", PIECE);
+    let host = Host::with_torrent(&torrent);
+    fs::write(host.torrents().join("._else.torrent"), "what macOS writes").unwrap();
+    let mut peer = host.start(&[]);
+    peer.wait_for("no torrents yet");
+    assert_eq!(peer.said(".dotted.bin.torrent is passed over: a dot hides it").len(), 1);
+    assert_eq!(peer.said("_else"), [""; 0]);
+    let (hidden, seen) = (".dotted.bin.torrent", "dotted.torrent");
+    fs::rename(host.torrents().join(hidden), host.torrents().join(seen)).unwrap();
+    peer.wait_for(".dotted.bin: waiting for peers");
+    assert_eq!(peer.stop(), Some(0));
+}
+
+#[test]
 fn hup_tries_what_was_refused() {
     let torrent = Torrent::single("again.bin", PIECE);
     let host = in_the_way(&torrent);

@@ -70,7 +70,8 @@ pub(super) struct CreateArgs {
     /// a note for people
     #[argh(option, arg_name = "TEXT")]
     pub(super) comment: Option<String>,
-    /// the file to write, - is stdout (default: NAME.torrent in the current folder)
+    /// the file to write, or a folder for it; - is stdout (default: NAME.torrent in the current folder,
+    /// without a dot that NAME begins with)
     #[argh(option, short = 'o', arg_name = "FILE")]
     pub(super) output: Option<PathBuf>,
     /// file or folder to share

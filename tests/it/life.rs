@@ -31,9 +31,30 @@ fn a_second_signal_ends_it_at_once() {
         peer.wait_for("knows 0 peers");
         peer.signal(signal);
         peer.wait_for("once more to stop at once");
+        drop(Wire::connect(host.addr, address()));
+        peer.wait_for("refused: stopping");
         peer.signal(signal);
         assert_eq!(peer.wait_exit().code(), Some(code), "{signal}");
     }
+}
+
+#[test]
+fn the_log_tells_handshakes_in_the_order_of_the_wire() {
+    let torrent = Torrent::single("order.bin", PIECE);
+    let host = Host::with_content(&torrent);
+    let mut peer = host.seed();
+    Wire::join(host.addr, address(), &torrent, PLAIN);
+    let lines = [peer.wait_for(" handshake reserved"), peer.wait_for(" handshake reserved")];
+    assert!(lines[0].contains("] <- ") && lines[1].contains("] -> "), "{lines:?}");
+    // Who keeps its peer id to itself is answered first (BEP 3).
+    let theirs = handshake(PLAIN, torrent.info_hash, name());
+    let mut wire = Wire::connect(host.addr, address());
+    wire.send(&theirs[..48]);
+    wire.expect_handshake(&torrent);
+    wire.send(&theirs[48..]);
+    let lines = [peer.wait_for(" handshake reserved"), peer.wait_for(" handshake reserved")];
+    assert!(lines[0].contains("] -> ") && lines[1].contains("] <- "), "{lines:?}");
+    assert_eq!(peer.stop(), Some(0));
 }
 
 #[test]

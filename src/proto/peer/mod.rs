@@ -278,8 +278,11 @@ impl Peer {
     ) -> Option<ConnId> {
         let full = self.inbound >= self.config.max_inbound + INBOUND_SPARE;
         if self.stopping || full && !self.find_socket(now, remote.ip()) {
-            let count = self.inbound;
-            self.tell_again(now, format!("{} refused: {count} connections already", remote.ip()));
+            let why = match self.stopping {
+                true => "stopping".to_owned(),
+                false => format!("{} connections already", self.inbound),
+            };
+            self.tell_again(now, format!("{} refused: {why}", remote.ip()));
             return None;
         }
         self.inbound += 1;

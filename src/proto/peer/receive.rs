@@ -105,13 +105,19 @@ impl Peer {
                 Handshake::check_prefix(had)?;
                 let Some(info_hash) = Handshake::info_hash_of(had) else { return Ok(()) };
                 let had = core::mem::take(had);
+                let whole = <&[u8; HANDSHAKE_BYTES]>::try_from(had.as_slice()).ok();
+                let theirs = whole.map(Handshake::parse).transpose()?;
+                // Said before ours, as it was; who has not said its peer id is answered first.
+                if let Some(theirs) = &theirs {
+                    log::debug!("<- {} {theirs}", conn.remote);
+                }
                 self.sniffed(id, info_hash, had, deadline)?;
-                self.try_handshake(now, id)
+                self.try_handshake(now, id, theirs.is_some())
             }
             Ok(Phase::Handshaking { bytes: had, .. }) => {
                 take_up_to(had, HANDSHAKE_BYTES, bytes);
                 Handshake::check_prefix(had)?;
-                self.try_handshake(now, id)
+                self.try_handshake(now, id, false)
             }
             Ok(Phase::Asked { bytes: had, .. }) => {
                 had.extend_from_slice(bytes);
@@ -162,8 +168,8 @@ impl Peer {
         Ok(())
     }
 
-    /// If the remote handshake is whole, the conversation begins.
-    fn try_handshake(&mut self, now: Instant, id: ConnId) -> Result<(), Closed> {
+    /// If the remote handshake is whole, the conversation begins. `told`: the log has it.
+    fn try_handshake(&mut self, now: Instant, id: ConnId, told: bool) -> Result<(), Closed> {
         let Some(conn) = self.connection(id) else { return Ok(()) };
         let Ok(Phase::Handshaking { swarm, bytes, .. }) = &conn.phase else { return Ok(()) };
         let Ok(whole) = <&[u8; HANDSHAKE_BYTES]>::try_from(bytes.as_slice()) else {
@@ -172,7 +178,9 @@ impl Peer {
         let theirs = Handshake::parse(whole)?;
         let (swarm, remote, dialed, contact) = (*swarm, conn.remote, conn.dialed, conn.contact);
         let round_trip = dialed.then(|| now - conn.sent_at);
-        log::debug!("<- {remote} {theirs}");
+        if !told {
+            log::debug!("<- {remote} {theirs}");
+        }
         let Some(of) = self.swarms.get_mut(&swarm) else { return Err(Closed::Stopping) };
         if theirs.info_hash != of.torrent.info_hash {
             return Err(Closed::WrongInfoHash);

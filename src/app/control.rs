@@ -66,6 +66,10 @@ pub fn ask(request: &Request, state: &Path) -> Result<Value, Failure> {
     let hung_up = || failed(&"has hung up: too many ask it, or it is stopping");
     asked.map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => hung_up(),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => failed(&format_args!(
+            "has not answered for {} s: is it stopped, or does it wait for a disk?",
+            ANSWER_WITHIN.as_secs()
+        )),
         _ => failed(&format_args!("does not answer: {error}")),
     })?;
     let reply: Value = serde_json::from_str(&line).map_err(|_| hung_up())?;

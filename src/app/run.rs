@@ -20,6 +20,7 @@ use crate::units::id::PeerId;
 use crate::units::rng::Rng;
 use crate::units::time::Duration;
 use crate::wire::address::{HostPort, PORT_DEFAULT};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Exit code: a signal came before everything was there.
@@ -161,9 +162,12 @@ impl Session {
             );
         }
         let listen = sockets::own_addresses(network.bind).into_iter();
-        let listen: Vec<_> = listen.map(|ip| std::net::SocketAddr::new(ip, port)).collect();
+        let listen: Vec<_> = listen.map(|ip| SocketAddr::new(ip, port)).collect();
         for addr in &listen {
             log::info!("listening on {addr}");
+        }
+        if let (None, Some(why)) = (network.bind, alone(&listen)) {
+            log::warn!("{why}");
         }
         let progress = Progress::new(network.quiet);
         let stream = Stream::new(network.json);
@@ -361,7 +365,7 @@ impl Session {
         let port = self.network.listen;
         let ips = sockets::own_addresses(self.network.bind);
         let Some(ip) = ips.first() else { return };
-        let here = std::net::SocketAddr::new(*ip, port);
+        let here = SocketAddr::new(*ip, port);
         let (first, last) = (port.saturating_add(1), port.saturating_add(self.network.max_conns));
         log::info!("reactor-peer {}: client, server and tracker", env!("CARGO_PKG_VERSION"));
         if !self.network.client_ports_any {
@@ -385,6 +389,17 @@ impl Session {
             "to get it on another host, with the .torrent copied there: {}",
             get("reactor-peer", copied, "")
         );
+    }
+}
+
+/// Why no other host reaches a peer that listens there, if none does.
+fn alone(listen: &[SocketAddr]) -> Option<&'static str> {
+    match listen {
+        [] => Some("no network: nobody reaches this peer before an interface has an address"),
+        _ if listen.iter().all(|addr| addr.ip().is_loopback()) => {
+            Some("no network but loopback: only this host reaches this peer")
+        }
+        _ => None,
     }
 }
 
@@ -456,5 +471,21 @@ fn peer_id(file: &Path, seed: u64) -> (PeerId, bool) {
     match kept.filter(|id| id.starts_with(PeerId::PREFIX)) {
         Some(id) => (PeerId(id), false),
         None => (PeerId::new(&mut Rng::new(seed ^ 0x7065_6572)), true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_network_is_told_so() {
+        let told = |addrs: &[&str]| {
+            let addrs: Vec<_> = addrs.iter().map(|text| text.parse().unwrap()).collect();
+            alone(&addrs).unwrap_or_default()
+        };
+        assert!(told(&[]).starts_with("no network: "));
+        assert!(told(&["127.0.0.1:5000", "[::1]:5000"]).starts_with("no network but loopback"));
+        assert_eq!(told(&["127.0.0.1:5000", "10.0.0.1:5000"]), "");
     }
 }

@@ -20,6 +20,7 @@ use crate::units::id::PeerId;
 use crate::units::rng::Rng;
 use crate::units::time::Duration;
 use crate::wire::address::{HostPort, PORT_DEFAULT};
+use rustix::io::Errno;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -413,6 +414,9 @@ fn listen(options: Options, seed: u64) -> Result<Reactor, Failure> {
             }
             (std::io::ErrorKind::PermissionDenied, _) => {
                 "take a --listen PORT from 1024 on".to_owned()
+            }
+            _ if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {
+                "raise the limit of open files (ulimit -n)".to_owned()
             }
             _ => "use --listen PORT, or stop the program that has it".to_owned(),
         };

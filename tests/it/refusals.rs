@@ -80,6 +80,17 @@ fn a_torrent_that_a_dot_hides_is_told_of() {
 }
 
 #[test]
+fn too_few_descriptors_are_called_by_their_name() {
+    let host = Host::new();
+    let mut command = Command::new("sh");
+    command.current_dir(host.folder()).args(["-c", "ulimit -n 8; exec \"$0\" \"$@\""]);
+    let done = command.arg(program()).args(host.arguments()).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(4), "{said}");
+    assert!(said.contains("too many open files; raise the limit"), "{said}");
+}
+
+#[test]
 fn hup_tries_what_was_refused() {
     let torrent = Torrent::single("again.bin", PIECE);
     let host = in_the_way(&torrent);

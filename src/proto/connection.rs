@@ -4,6 +4,7 @@ use super::closed::Closed;
 use super::outgoing::Outgoing;
 use super::output::FetchId;
 use super::peering::Peering;
+use super::ports::Lease;
 use crate::units::id::{ConnId, InfoHash, PeerId, SwarmId};
 use crate::units::limits::{KEEP_ALIVE_AFTER, KEEP_ALIVE_SPREAD, SILENCE_MAX, UNTOLD_AFTER};
 use crate::units::time::{Duration, Instant};
@@ -115,8 +116,8 @@ pub struct Connection {
     pub local: Option<SocketAddr>,
     /// We dialed.
     pub dialed: bool,
-    /// The client port lent to it; the inner `None` is any port.
-    pub lease: Option<Option<u16>>,
+    /// The client port lent to it, if we dialed.
+    pub lease: Option<Lease>,
     /// The address under which the swarm knows the remote end.
     pub contact: Option<SocketAddr>,
     /// The outbound bytes.

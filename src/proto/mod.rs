@@ -22,6 +22,7 @@ pub mod peer;
 pub mod peering;
 pub mod pex;
 pub mod picker;
+pub mod ports;
 pub mod priority;
 pub mod repeats;
 pub mod store;

@@ -277,11 +277,13 @@ impl Table {
     fn split(&mut self, now: Instant) {
         let last = self.buckets.len() - 1;
         let own = self.own;
-        let nearer = |node: &mut Node| own.shared_bits(node.id) > last;
+        let nearer = |node: &Node| own.shared_bits(node.id) > last;
         let mut new = Bucket::new(now);
         if let Some(bucket) = self.buckets.last_mut() {
-            new.live = bucket.live.extract_all(nearer);
-            new.spare = bucket.spare.extract_all(nearer);
+            (new.live, bucket.live) =
+                core::mem::take(&mut bucket.live).into_iter().partition(nearer);
+            (new.spare, bucket.spare) =
+                core::mem::take(&mut bucket.spare).into_iter().partition(nearer);
             new.changed = bucket.changed;
         }
         self.buckets.push(new);
@@ -325,26 +327,6 @@ impl Bucket {
             node.tried = now;
             Placed::Question(node.id, node.addr)
         })
-    }
-}
-
-/// `Vec::extract_if` is younger than the compilers we promise to support.
-trait ExtractAll<T> {
-    fn extract_all(&mut self, take: impl FnMut(&mut T) -> bool) -> Vec<T>;
-}
-
-impl<T> ExtractAll<T> for Vec<T> {
-    fn extract_all(&mut self, mut take: impl FnMut(&mut T) -> bool) -> Vec<T> {
-        let (mut taken, mut left) = (Vec::new(), Vec::new());
-        for mut item in self.drain(..) {
-            if take(&mut item) {
-                taken.push(item);
-            } else {
-                left.push(item);
-            }
-        }
-        *self = left;
-        taken
     }
 }
 

@@ -240,8 +240,7 @@ impl Peer {
     /// The host at this address runs this program: it is a tracker for every swarm that is not
     /// private (BEP 27), in case the torrent's own are away.
     pub(super) fn learn_tracker(&mut self, now: Instant, addr: SocketAddr, only: Option<SwarmId>) {
-        let (own, port) = (&self.config.own_addresses, self.config.listen_port);
-        if !is_dialable(addr) || addr.port() == port && own.contains(&addr.ip()) {
+        if !is_dialable(addr) || self.config.is_ourselves(addr) {
             return;
         }
         for (id, swarm) in &mut self.swarms {

@@ -2,7 +2,7 @@
 
 use super::Peer;
 use crate::proto::closed::Closed;
-use crate::proto::connection::{Phase, Purpose};
+use crate::proto::connection::{Connection, Phase, Purpose};
 use crate::proto::contacts::Ending;
 use crate::proto::output::{Action, Event, Met};
 use crate::proto::peering::Peering;
@@ -53,7 +53,7 @@ impl Peer {
         self.turns.forget(id);
         self.next_turn(now);
         self.actions.push_back(Action::Close(id));
-        self.return_loans(&conn.lease, conn.dialed);
+        self.return_loans(&conn);
         let listened_at = super::exchange::listens_at(&conn);
         let phase = core::mem::replace(&mut conn.phase, Err(why.clone()));
         let ending = ending_of(&why, &phase);
@@ -127,7 +127,7 @@ impl Peer {
         if let Some(conn) = self.connections.remove(id) {
             self.timers.set(id, conn.look_at, None);
             self.actions.push_back(Action::Close(id));
-            self.return_loans(&conn.lease, conn.dialed);
+            self.return_loans(&conn);
         }
     }
 
@@ -164,11 +164,11 @@ impl Peer {
         }
     }
 
-    fn return_loans(&mut self, lease: &Option<Option<u16>>, dialed: bool) {
-        if let Some(port) = *lease {
-            self.ports.give_back(port);
+    fn return_loans(&mut self, conn: &Connection) {
+        if let Some(lease) = conn.lease {
+            self.ports.give_back(lease);
         }
-        if !dialed {
+        if !conn.dialed {
             self.inbound = self.inbound.saturating_sub(1);
         }
     }

@@ -5,6 +5,7 @@ use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
 use crate::proto::contacts::Ending;
 use crate::proto::output::{Action, Asker, TlsDial};
+use crate::proto::ports::Lease;
 use crate::proto::priority::{nearest, priority};
 use crate::proto::swarm::{Stage, Swarm};
 use crate::units::id::{ConnId, SwarmId};
@@ -85,10 +86,10 @@ impl Peer {
     /// The socket could not be connected.
     pub fn handle_dial_failed(&mut self, now: Instant, id: ConnId, error: DialError) {
         let Some(conn) = self.connection(id) else { return };
-        let (remote, lease) = (conn.remote, conn.lease);
+        let (remote, port) = (conn.remote, conn.lease.and_then(Lease::port));
         let Ok(Phase::Dialing { purpose, .. }) = conn.phase else { return };
         let DialError::Failed(why) = error else {
-            return self.retry_from_next_port(now, id, remote, purpose, lease.flatten());
+            return self.retry_from_next_port(now, id, remote, purpose, port);
         };
         self.close(now, id, Closed::Dial(why));
         self.dial_due(now);
@@ -120,6 +121,7 @@ impl Peer {
         let announce = matches!(purpose, Purpose::Announce(_));
         let near = announce && is_lan(remote.ip());
         let deadline = now + if near { LAN_DIAL_WITHIN } else { DIAL_WITHIN };
+        let local_port = lease.port();
         let id = self.insert(now, remote, Phase::Dialing { purpose, deadline });
         if let Some(conn) = self.connection(id) {
             conn.dialed = true;
@@ -134,8 +136,8 @@ impl Peer {
         let swarm = purpose.swarm().and_then(|id| self.swarms.get(&id));
         let host = swarm.filter(|_| announce).and_then(|swarm| swarm.announcer.tls_host());
         self.actions.push_back(match host {
-            Some(host) => Action::DialTls(TlsDial { conn: id, remote, local_port: lease, host }),
-            None => Action::Dial { conn: id, remote, local_port: lease },
+            Some(host) => Action::DialTls(TlsDial { conn: id, remote, local_port, host }),
+            None => Action::Dial { conn: id, remote, local_port },
         });
         true
     }
@@ -163,11 +165,11 @@ impl Peer {
         addrs: impl IntoIterator<Item = SocketAddr>,
         known: bool,
     ) -> usize {
-        let (own, port) = (&self.config.own_addresses, self.config.listen_port);
-        let Some(swarm) = self.swarms.get_mut(&swarm) else { return 0 };
-        let others = addrs.into_iter().filter(|&addr| {
-            is_dialable(addr) && !(addr.port() == port && own.contains(&addr.ip()))
-        });
+        let Self { swarms, config, .. } = self;
+        let (own, port) = (&config.own_addresses, config.listen_port);
+        let Some(swarm) = swarms.get_mut(&swarm) else { return 0 };
+        let others =
+            addrs.into_iter().filter(|&addr| is_dialable(addr) && !config.is_ourselves(addr));
         let priority_of = |addr: SocketAddr| {
             let ours = nearest(own, addr.ip());
             ours.map_or(0, |ip| priority(SocketAddr::new(ip, port), addr))

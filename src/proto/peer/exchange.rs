@@ -110,7 +110,7 @@ impl Peer {
         });
         let Some(Some(kept)) = kept else { return Ok(()) };
         let (swarm, info_hash, added, dropped, room) = kept?;
-        let added = added.into_iter().filter(|&(addr, _)| !self.is_ourselves(addr));
+        let added = added.into_iter().filter(|&(addr, _)| !self.config.is_ourselves(addr));
         let added: Vec<_> = added.collect();
         for &(addr, flags) in &added {
             self.tracker.hear(now, info_hash, addr, flags & SEED != 0);
@@ -233,10 +233,6 @@ impl Peer {
         if let Some(list) = list {
             self.say_extended(id, Extension::Pex, &list.to_bytes(), &Words(&list));
         }
-    }
-
-    fn is_ourselves(&self, addr: SocketAddr) -> bool {
-        addr.port() == self.config.listen_port && self.config.own_addresses.contains(&addr.ip())
     }
 }
 

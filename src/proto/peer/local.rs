@@ -66,9 +66,7 @@ impl Peer {
     pub(super) fn local_announce(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
         let Some(lsd) = self.lsd.as_mut().filter(|_| !self.stopping) else { return };
         let heard = lsd.handle(now, from, bytes);
-        let (own, port) = (&self.config.own_addresses, self.config.listen_port);
-        let other = |addr: &SocketAddr| addr.port() != port || !own.contains(&addr.ip());
-        if let Some(host) = heard.new_host.filter(other) {
+        if let Some(host) = heard.new_host.filter(|&host| !self.config.is_ourselves(host)) {
             log::info!("{host} is on the local network");
             self.events.push_back(Event::HostSeen(host));
             self.learn_tracker(now, host, None);

@@ -37,10 +37,10 @@ mod turnover;
 
 use super::connection::{Connection, Phase};
 use super::connections::Connections;
-use super::contacts::Ports;
 use super::lsd::Lsd;
 use super::outgoing::SendPlan;
 use super::output::{Action, Event, FetchId};
+use super::ports::Ports;
 use super::repeats::Repeats;
 use super::store::Placed;
 use super::swarm::{Report, Swarm};
@@ -113,6 +113,13 @@ impl Default for Config {
             own_addresses: Vec::new(),
             accept_torrents: false,
         }
+    }
+}
+
+impl Config {
+    /// Whether that is where we listen ourselves, as far as our addresses are known.
+    fn is_ourselves(&self, addr: SocketAddr) -> bool {
+        addr.port() == self.listen_port && self.own_addresses.contains(&addr.ip())
     }
 }
 

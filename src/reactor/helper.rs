@@ -1,4 +1,5 @@
-//! Threads for the two calls that only wait: name resolution and flushing to disk.
+//! Threads for the calls that only wait: to resolve a name, to reserve space, to flush or write back, to read
+//! certificates.
 //!
 //! The thread starts with the first job, so that an idle process has one thread. It is never
 //! joined: a resolver that hangs must not hold up the exit.

@@ -4,10 +4,10 @@
 mod changes;
 mod chosen;
 mod datagrams;
+mod dht;
 mod magnets;
 mod moving;
 mod names;
-mod nodes;
 mod refused;
 mod requests;
 mod reserving;

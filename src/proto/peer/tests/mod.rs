@@ -3,10 +3,10 @@
 mod announces;
 mod answers;
 mod chosen;
+mod dht;
 mod full_disk;
 mod late_blocks;
 mod names;
-mod nodes;
 mod pace;
 mod ports;
 mod room;

@@ -43,6 +43,8 @@ pub enum Action {
         /// All of it.
         bytes: Vec<u8>,
     },
+    /// Another program has changed the content: begin anew with this torrent.
+    CheckAgain(SwarmId),
     /// Write zeros where this block belongs, which is not there yet: does the disk take data
     /// again? Answer with `handle_tried`.
     TryWrite(SwarmId, Block),

@@ -8,19 +8,32 @@ use core::fmt;
 pub struct StoreError {
     words: String,
     passes: bool,
+    altered: bool,
 }
 
 impl StoreError {
     /// An error that is there to stay, in words.
     #[must_use]
     pub fn new(words: impl Into<String>) -> Self {
-        Self { words: words.into(), passes: false }
+        Self { words: words.into(), passes: false, altered: false }
     }
 
     /// The same write may go well later: the disk is full, a quota is used up.
     #[must_use]
     pub fn that_passes(self) -> Self {
         Self { passes: true, ..self }
+    }
+
+    /// Another program has changed what we were writing: it is to be checked again.
+    #[must_use]
+    pub fn of_altered(self) -> Self {
+        Self { altered: true, ..self }
+    }
+
+    /// Whether nothing of what is known of the content holds any more.
+    #[must_use]
+    pub const fn is_altered(&self) -> bool {
+        self.altered
     }
 
     /// Whether trying again later makes sense.

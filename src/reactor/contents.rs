@@ -2,6 +2,7 @@
 //! from which it goes on.
 
 use super::arrange;
+use super::flush::{stamps, FlushJob};
 use super::folders::{self, Layout, Located};
 use super::hash::{HashQueue, Job, Kind};
 use super::mmap::{failed, Storage, Unflushed};
@@ -21,6 +22,8 @@ use crate::wire::digest::sha1;
 use crate::wire::metainfo::Metainfo;
 use crate::wire::resume::{FileStamp, Resume};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 /// Where a content stands on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,10 @@ pub struct Content {
     /// How its files were when they were found good, as far as only others can have changed them since: then
     /// they must be checked again.
     stamps: Option<Vec<FileStamp>>,
+    /// How those of a download were when its progress was saved last.
+    last: Option<Vec<FileStamp>>,
+    /// Another program has changed them: what is being saved does not hold.
+    void: Arc<AtomicBool>,
     /// Nothing was there when it was opened.
     fresh: bool,
     /// Bytes that were nowhere when it was opened.
@@ -88,66 +95,6 @@ pub struct Places {
     pub state: PathBuf,
     /// Our name, for the records.
     pub peer_id: PeerId,
-}
-
-/// A flush, and the record to write once what it claims is on the disk.
-pub struct FlushJob {
-    swarm: SwarmId,
-    /// What is to be flushed.
-    pub files: Vec<Unflushed>,
-    root: PathBuf,
-    layout: Layout,
-    record: Resume,
-    path: PathBuf,
-    stamps: Option<Vec<FileStamp>>,
-    place: Place,
-    /// The content has its final name since the last one.
-    renamed: bool,
-}
-
-/// A flush that has ended.
-pub struct Flushed {
-    /// Whose content.
-    pub swarm: SwarmId,
-    /// What was to be flushed.
-    pub files: Vec<Unflushed>,
-    /// Why the record was not written.
-    pub error: Option<String>,
-    /// It is because a file is not the one that was written: nothing of what is known holds.
-    pub replaced: bool,
-    /// The stamps in the record, and where the files stood.
-    pub stamps: (Place, Vec<FileStamp>),
-}
-
-/// The work of the flush helper: data first, then the record that claims it.
-#[must_use]
-pub fn flush(mut job: FlushJob) -> Flushed {
-    let mut replaced = false;
-    let mut save = || {
-        job.files.iter().try_for_each(Unflushed::sync_data)?;
-        if job.renamed {
-            folders::make_last(&job.root);
-        }
-        job.record.files = job.stamps.take().unwrap_or_else(|| stamps(&job.root, &job.layout));
-        // Asked last: of files that were there until now the stamps are right.
-        replaced = !job.files.iter().all(Unflushed::is_in_place);
-        if replaced {
-            return Err(std::io::Error::other("a file was removed or replaced by another program"));
-        }
-        state::save_atomically(&job.path, &job.record.to_bytes())
-    };
-    let error = save().err().map(|error| error.to_string());
-    let stamps = (job.place, job.record.files);
-    Flushed { swarm: job.swarm, files: job.files, error, replaced, stamps }
-}
-
-fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
-    let stamp = |(length, mtime_ns, inode): (u64, u64, u64)| FileStamp {
-        length,
-        mtime_ns: i64::try_from(mtime_ns).unwrap_or(i64::MAX),
-        inode,
-    };
-    folders::stamps(root, layout).into_iter().map(stamp).collect()
 }
 
 /// What tells one record from another.
@@ -274,6 +221,8 @@ impl Content {
             layout,
             place,
             stamps: (place == Place::Final).then_some(before),
+            last: None,
+            void: Arc::default(),
             fresh,
             nowhere,
             reserving: false,
@@ -451,6 +400,8 @@ impl Content {
             path: places.record_path(&self.metainfo),
             record,
             stamps: self.stamps.clone(),
+            last: self.last.clone(),
+            void: Arc::clone(&self.void),
             place: self.place,
             renamed: core::mem::take(&mut self.renamed),
         }
@@ -464,9 +415,20 @@ impl Content {
 
     /// A flush has written these stamps: of complete content they hold from now on.
     pub fn stamped(&mut self, (place, stamps): &(Place, Vec<FileStamp>)) {
+        if self.stamps.is_none() {
+            self.last = Some(stamps.clone());
+        }
         if *place == Place::Final && self.place == Place::Final {
             self.stamps.get_or_insert_with(|| stamps.clone());
         }
+    }
+
+    /// Another program has changed its files: what is known of them is saved no more. False where the stamps
+    /// in the record will tell.
+    pub fn disown(&self) -> bool {
+        let tell = self.stamps.is_some();
+        self.void.fetch_or(!tell, Ordering::SeqCst);
+        !tell
     }
 
     /// The record as it is now; what it claims need not be on the disk yet. `None` while that is

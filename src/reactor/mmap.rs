@@ -329,7 +329,10 @@ impl Storage {
         match result {
             Ok(Some(map)) => Ok(map),
             Ok(None) => Err(self.short(key.swarm, key.file)),
-            Err(error) => Err(failed("open", &self.path(key.swarm, key.file), &error)),
+            Err(error) => {
+                let path = self.path(key.swarm, key.file);
+                Err(self.altered(key.swarm, failed("open", &path, &error), Some(&error)))
+            }
         }
     }
 
@@ -397,12 +400,31 @@ impl Storage {
         let index = self.contents.get(&swarm).and_then(|content| content.locate(offset).ok());
         let path = self.path(swarm, index.map_or(0, |(index, _)| index));
         let path = folders::shown(&path);
-        StoreError::new(format!("{path} was cut short or could not be read while in use"))
+        let why =
+            StoreError::new(format!("{path} was cut short or could not be read while in use"));
+        self.altered(swarm, why, None)
     }
 
     pub(super) fn short(&self, swarm: SwarmId, index: u32) -> StoreError {
         let path = self.path(swarm, index);
-        StoreError::new(format!("{} is shorter than the torrent says", folders::shown(&path)))
+        let why = format!("{} is shorter than the torrent says", folders::shown(&path));
+        self.altered(swarm, StoreError::new(why), None)
+    }
+
+    /// Files that we write have their length and stay where they are, if nobody else is at work there.
+    pub(super) fn altered(
+        &self,
+        swarm: SwarmId,
+        why: StoreError,
+        error: Option<&io::Error>,
+    ) -> StoreError {
+        let writable = self.contents.get(&swarm).is_some_and(|content| content.writable);
+        let gone = error.is_none_or(|error| error.kind() == io::ErrorKind::NotFound);
+        if writable && gone {
+            why.of_altered()
+        } else {
+            why
+        }
     }
 
     pub(super) fn path(&self, swarm: SwarmId, index: u32) -> PathBuf {

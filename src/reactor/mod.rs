@@ -8,6 +8,7 @@ pub mod contents;
 pub mod control;
 pub mod datagram;
 pub mod engine;
+pub mod flush;
 pub mod folders;
 pub mod gather;
 pub mod guard;

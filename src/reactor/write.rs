@@ -86,7 +86,8 @@ impl Storage {
         self.make(swarm, run.file)?;
         let file = self.open_file(swarm, run.file);
         let path = || self.path(swarm, run.file);
-        let file = file.map_err(|error| not_written(&path(), &error))?;
+        let file =
+            file.map_err(|error| self.altered(swarm, not_written(&path(), &error), Some(&error)))?;
         let there = || file.metadata().map_or(0, |about| about.len());
         // Whoever cut the file short took pieces with it that are verified: writing on would hide
         // that.

@@ -444,6 +444,46 @@ fn what_is_replaced_under_a_download_is_not_taken_for_what_was_written() {
 }
 
 #[test]
+fn what_is_cut_short_under_a_download_is_checked_and_goes_on() {
+    let torrent = Torrent::single("cut.bin", 8 * PIECE);
+    let host = Host::with_torrent(&torrent);
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known, "--exit-when-complete"]);
+    let mut wire = seed_from(&seeder, &torrent);
+    wire.serve(&torrent, |served| served == 14);
+    peer.wait_for("ok (3/8)");
+    let part = host.shareable().join("cut.bin.part");
+    fs::File::options().write(true).open(&part).unwrap().set_len(PIECE as u64).unwrap();
+    wire.serve(&torrent, |served| served == 1);
+    peer.wait_for("; checking again");
+    seed_from(&seeder, &torrent).serve(&torrent, |_| false);
+    assert_eq!(peer.wait_exit().code(), Some(0), "{:#?}", peer.said(""));
+    torrent.expect_content(&host.shareable());
+}
+
+#[test]
+fn a_file_that_is_replaced_after_its_last_write_is_noticed() {
+    let torrent = Torrent::of("two", PIECE, &[("a", 4 * PIECE), ("b", 4 * PIECE)], None);
+    let host = Host::with_torrent(&torrent);
+    let seeder = TcpListener::bind((address(), 0)).unwrap();
+    let known = seeder.local_addr().unwrap().to_string();
+    let mut peer = host.start(&["--peer", &known, "--exit-when-complete"]);
+    let mut wire = seed_from(&seeder, &torrent);
+    let asked = wire.serve(&torrent, |served| served == 15);
+    wait_until(|| record(&host, &torrent).exists());
+    let in_a = asked.iter().filter(|asked| asked.index < 4).count();
+    let whole = host.shareable().join("two.part").join(if in_a == 8 { "a" } else { "b" });
+    fs::remove_file(&whole).unwrap();
+    fs::write(&whole, vec![b'n'; 4 * PIECE]).unwrap();
+    wire.serve(&torrent, |served| served == 1);
+    peer.wait_for("replaced by another program; checking again");
+    seed_from(&seeder, &torrent).serve(&torrent, |_| false);
+    assert_eq!(peer.wait_exit().code(), Some(0), "{:#?}", peer.said(""));
+    torrent.expect_content(&host.shareable());
+}
+
+#[test]
 fn usr1_tells_the_status_and_hup_looks_again() {
     let torrent = Torrent::single("signal.bin", PIECE);
     let host = Host::with_content(&torrent);

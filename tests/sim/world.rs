@@ -287,6 +287,7 @@ impl World {
             Action::Metadata(_, info) => self.metadata(host, &info),
             Action::Send(conn) => self.hosts[host].to_send.push_back(conn),
             Action::SendDatagram { via, to, bytes } => self.send_datagram(host, via, to, bytes),
+            Action::CheckAgain(_) => {}
             Action::TryWrite(swarm, block) => {
                 let h = &mut self.hosts[host];
                 let offset = h.disk.truth.geometry.block_offset(block);

@@ -4,6 +4,7 @@ use super::Peer;
 use crate::proto::closed::Closed;
 use crate::proto::connection::{dialed_by_smaller, Phase};
 use crate::proto::incoming::{Item, Received};
+use crate::proto::output::Action;
 use crate::proto::output::{Event, Met};
 use crate::proto::peering::Peering;
 use crate::proto::store::{Store, StoreError};
@@ -70,6 +71,14 @@ impl Peer {
     pub fn handle_store_error(&mut self, now: Instant, swarm_id: SwarmId, error: &StoreError) {
         let Some(swarm) = self.swarms.get_mut(&swarm_id) else { return };
         if swarm.stage == Stage::Failed {
+            return;
+        }
+        if error.is_altered() {
+            let is = |action: &Action| matches!(action, Action::CheckAgain(id) if *id == swarm_id);
+            if !self.actions.iter().any(is) {
+                log::warn!("{}: {error}; checking again", swarm.torrent.name);
+                self.actions.push_back(Action::CheckAgain(swarm_id));
+            }
             return;
         }
         log::error!("{}: {error}; this torrent stops", swarm.torrent.name);

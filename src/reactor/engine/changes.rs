@@ -49,6 +49,9 @@ impl Reactor {
                 return self.peer.handle_store_error(now, swarm, &why);
             }
         };
+        if self.contents.get(&swarm).is_some_and(|content| !content.disown()) {
+            self.save(now, swarm);
+        }
         self.take_out(swarm);
         if let Err(why) = self.add_torrent(&source, &bytes) {
             self.refuse(now, source, why);

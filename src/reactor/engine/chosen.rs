@@ -49,6 +49,7 @@ impl Reactor {
         let places = &self.options.places;
         let known = self.peer.progress(id).and_then(|progress| content.known(progress, places));
         self.chosen.set(info_hash, choice);
+        self.save(self.clock.now(), id);
         self.take_out(id);
         match self.add_torrent_again(&source, &bytes, known) {
             Ok(_) => Ok(true),

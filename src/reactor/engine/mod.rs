@@ -19,9 +19,10 @@ use crate::proto::output::{Action, Event};
 use crate::proto::peer::{Config, Peer};
 use crate::reactor::chosen::Chosen;
 use crate::reactor::clock::Clock;
-use crate::reactor::contents::{self, Content, FlushJob, Flushed, Place, Places};
+use crate::reactor::contents::{Content, Place, Places};
 use crate::reactor::control::Control;
 use crate::reactor::datagram::Datagrams;
+use crate::reactor::flush::{self, FlushJob, Flushed};
 use crate::reactor::hash::{HashQueue, Kind};
 use crate::reactor::helper::Helper;
 use crate::reactor::link::Link;
@@ -200,7 +201,7 @@ impl Reactor {
             storage: Storage::new(options.map_budget),
             hashes: HashQueue::never_waiting(),
             resolver: Helper::spawn("resolver", Arc::clone(&waker), names::resolve),
-            flusher: Helper::spawn("flusher", Arc::clone(&waker), contents::flush),
+            flusher: Helper::spawn("flusher", Arc::clone(&waker), flush::flush),
             reserver: Helper::spawn("reserver", Arc::clone(&waker), reserve::reserve),
             to_reserve: VecDeque::new(),
             write_back: WriteBack::new(Arc::clone(&waker)),
@@ -484,6 +485,7 @@ impl Reactor {
         while let Some(action) = self.peer.poll_action() {
             let now = self.clock.now();
             match action {
+                Action::CheckAgain(swarm) => self.begin_from_source(now, swarm),
                 Action::Close(id) => self.detach(id),
                 Action::Dial { conn, remote, local_port } => {
                     match sockets::dial(remote, self.options.bind, local_port) {

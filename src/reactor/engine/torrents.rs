@@ -5,7 +5,8 @@ use super::magnets::{is_magnet_file, torrent_of};
 use super::refused::Refused;
 use super::{Reactor, FLUSH_PAUSE, SCAN_PAUSE, SETTLE_PAUSE};
 use crate::proto::store::{Store, StoreError};
-use crate::reactor::contents::{Content, FlushJob, Flushed, Place};
+use crate::reactor::contents::{Content, Place};
+use crate::reactor::flush::{FlushJob, Flushed};
 use crate::reactor::folders;
 use crate::reactor::hash::{Done, Kind};
 use crate::reactor::helper::PENDING_MAX;
@@ -257,7 +258,7 @@ impl Reactor {
         content.flush_failed = flushed.error.is_some();
         if flushed.replaced && self.stop_by.is_none() {
             let name = &content.metainfo.name;
-            log::warn!("{name}: a file was removed or replaced by another program; checking again");
+            log::warn!("{name}: a file was cut short, removed or replaced by another program; checking again");
             return self.begin_from_source(now, flushed.swarm);
         }
         let Some(error) = &flushed.error else {
@@ -338,6 +339,7 @@ impl Reactor {
         let found = self.contents.iter().find(|(_, c)| c.source == source).map(|(&id, _)| id);
         let Some(swarm) = found else { return };
         log::info!("{}: removed", folders::shown(source));
+        self.save(self.clock.now(), swarm);
         self.take_out(swarm);
         self.let_in(self.clock.now());
         self.drain();
@@ -345,9 +347,7 @@ impl Reactor {
 
     /// The torrent is at work no more; perhaps it comes again at once.
     pub(super) fn take_out(&mut self, swarm: SwarmId) {
-        let now = self.clock.now();
-        self.save(now, swarm);
-        self.peer.remove_swarm(now, swarm);
+        self.peer.remove_swarm(self.clock.now(), swarm);
         self.hashes.forget(swarm);
         self.storage.close(swarm);
         self.contents.remove(&swarm);

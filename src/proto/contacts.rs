@@ -30,6 +30,8 @@ struct Contact {
     tried: bool,
     /// It has said `stopped`: with the end of the connection it is forgotten.
     left: bool,
+    /// It has all content, and only gave its port to another.
+    gave_way: bool,
     next: Instant,
 }
 
@@ -42,6 +44,8 @@ pub enum Ending {
     Failed,
     /// A working connection was lost.
     Lost,
+    /// We ended the connection to a seeder, for its port was needed.
+    GaveWay,
     /// Every client port was busy: no fault of that host.
     NoPort,
     /// It is ourselves: never again.
@@ -66,8 +70,9 @@ impl Contacts {
         }
         let room = known || self.map.len() < CONTACTS_MAX;
         if room {
-            let (conn, failures, tried, left, next) = (None, 0, false, false, now);
-            self.map.insert(addr, Contact { known, conn, failures, priority, tried, left, next });
+            let (conn, failures, tried, left, gave_way, next) = (None, 0, false, false, false, now);
+            let contact = Contact { known, conn, failures, priority, tried, left, gave_way, next };
+            self.map.insert(addr, contact);
         }
         room
     }
@@ -85,11 +90,11 @@ impl Contacts {
     }
 
     /// The address that has been due for longest, however often it has failed: where all that are
-    /// connected lack the same piece, even an old one is worth a dial.
+    /// connected lack the same piece, even an old one is worth a dial. A seeder that gave way goes first.
     #[must_use]
     pub fn longest_due(&self, now: Instant) -> Option<SocketAddr> {
         let due = self.waiting(false).filter(|(_, c)| c.next <= now);
-        due.min_by_key(|(&addr, c)| (c.next, addr)).map(|(&addr, _)| addr)
+        due.min_by_key(|(&addr, c)| (!c.gave_way, c.next, addr)).map(|(&addr, _)| addr)
     }
 
     /// When the next address is due.
@@ -142,6 +147,7 @@ impl Contacts {
     pub fn release(&mut self, addr: SocketAddr, ending: Ending, now: Instant) {
         let Some(contact) = self.map.get_mut(&addr) else { return };
         contact.conn = None;
+        contact.gave_way = ending == Ending::GaveWay;
         let cap = if contact.known { REDIAL_KNOWN_MAX } else { REDIAL_OTHER_MAX };
         let pause = match ending {
             Ending::Own => {
@@ -151,6 +157,7 @@ impl Contacts {
             Ending::Banned => BAN_PAUSE,
             Ending::Useless => USELESS_PAUSE,
             Ending::NoPort => PORTS_REST,
+            Ending::GaveWay => REDIAL_FIRST,
             Ending::Failed | Ending::Lost => {
                 let doubled = REDIAL_FIRST * (1 << contact.failures.min(10));
                 contact.failures += 1;
@@ -280,6 +287,18 @@ mod tests {
         assert_eq!(contacts.longest_due(at(0)), None);
         contacts.engage(addr(1), ConnId { slot: 0, generation: 0 });
         assert_eq!(contacts.longest_due(at(9)), Some(addr(2)));
+    }
+
+    #[test]
+    fn a_seeder_that_gave_way_comes_back_before_others_until_it_is_lost() {
+        let addr = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
+        let mut contacts = Contacts::default();
+        (1..=3).for_each(|n| assert!(contacts.add(addr(n), false, 0, at(0))));
+        contacts.release(addr(3), Ending::GaveWay, at(0));
+        assert_eq!(contacts.longest_due(at(0)), Some(addr(1)), "not at once");
+        assert_eq!(contacts.longest_due(at(1)), Some(addr(3)));
+        contacts.release(addr(3), Ending::Lost, at(1));
+        assert_eq!(contacts.longest_due(at(9)), Some(addr(1)));
     }
 
     #[test]

@@ -165,6 +165,19 @@ impl Picker {
         self.seeds == 0 && (rarest || begun())
     }
 
+    /// Whether some piece we lack is with this connected peer alone.
+    #[must_use]
+    pub fn is_sole_source(&self, pieces: &Bitfield) -> bool {
+        let seed = pieces.is_full();
+        if self.seeds > u32::from(seed) {
+            return false;
+        }
+        let alone = |&p: &u32| pieces.get(p) && self.availability[p as usize] == u16::from(!seed);
+        let rare = |&p: &u32| self.availability[p as usize] <= 1;
+        let listed = self.order.iter().copied().take_while(rare);
+        listed.chain(self.partials.keys().map(|p| p.get())).any(|p| alone(&p))
+    }
+
     /// Whether every block we lack is asked for: from now on some are asked for twice.
     #[must_use]
     pub fn is_end_game(&self) -> bool {
@@ -535,6 +548,12 @@ mod tests {
                     _ => {}
                 }
                 check(&picker);
+                let lacks = |p: &u32| picker.order.contains(p) || picker.partials.keys().any(|q| q.get() == *p);
+                let one = |p: u32| peers.iter().filter(|had| had.get(p)).count() == 1;
+                for pieces in &peers {
+                    let alone = (0..40).filter(lacks).any(|p| pieces.get(p) && one(p));
+                    assert_eq!(picker.is_sole_source(pieces), alone);
+                }
             }
         }
     }

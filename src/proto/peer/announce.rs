@@ -331,8 +331,9 @@ impl Peer {
         self.ports.has_free()
     }
 
-    /// The dialed peer of least use, or one of no use now. Announces and fetches take a port for a
-    /// moment, and have no other way out. Nobody, where a port comes back by itself in a moment.
+    /// The dialed peer of least use, or one of no use now; who alone has a piece after all others.
+    /// Announces and fetches take a port for a moment, and have no other way out. Nobody, where a port
+    /// comes back by itself in a moment, or where a new peer may soon prove of less use.
     fn gives_way(&mut self, now: Instant, idle: bool) -> Option<ConnId> {
         let soon_back = |conn: &crate::proto::connection::Connection| match &conn.phase {
             Ok(Phase::Announcing { .. } | Phase::Fetching { .. }) => true,
@@ -346,12 +347,14 @@ impl Peer {
         if self.connections.iter().any(soon_back) {
             return None;
         }
-        let mut used = Vec::new();
+        let (mut used, mut new) = (Vec::new(), false);
         for conn in self.connections.iter_mut() {
             let id = conn.id;
             if let (Some(_), Some(peering)) = (conn.lease, conn.peering_mut()) {
                 let use_now = peering.down.get(now) + peering.up.get(now);
-                if now - peering.since > super::TICK && !(idle && use_now > 0) {
+                if now - peering.since <= super::TICK {
+                    new = true;
+                } else if !(idle && use_now > 0) {
                     used.push((use_now, id));
                 }
             }
@@ -360,8 +363,10 @@ impl Peer {
             let conn = self.connections.get(id);
             conn.map_or(0, |conn| self.priority_of_connection(conn))
         };
-        let least = used.into_iter().min_by_key(|&(use_now, id)| (use_now, priority(id), id));
-        least.map(|(_, id)| id)
+        let rank = |(use_now, id)| (self.is_sole_source(id), use_now, priority(id), id);
+        let (sole, use_now, _, least) = used.into_iter().map(rank).min()?;
+        let of_use = sole || use_now > 0;
+        (!(new && of_use)).then_some(least)
     }
 }
 

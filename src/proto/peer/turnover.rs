@@ -8,6 +8,7 @@
 use super::Peer;
 use crate::proto::closed::Closed;
 use crate::proto::connection::Purpose;
+use crate::proto::peering::Peering;
 use crate::proto::swarm::{Stage, Swarm};
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::TURN_OVER_AFTER;
@@ -58,22 +59,33 @@ impl Peer {
         Some((addr, gives_way))
     }
 
-    /// The dialed peer of a swarm that brings and takes least, of those that had time to.
+    /// Whether a download would stand still without this peer: some piece is with nobody else.
+    pub(super) fn is_sole_source(&self, id: ConnId) -> bool {
+        let of = |peering: &Peering| {
+            let swarm = self.swarms.get(&peering.swarm)?;
+            let fetches = swarm.stage == Stage::Downloading && !swarm.paused;
+            Some(fetches && swarm.picker.is_sole_source(peering.pieces.as_ref()?))
+        };
+        self.connections.get(id).and_then(|conn| of(conn.peering()?)).unwrap_or(false)
+    }
+
+    /// The dialed peer of a swarm that brings and takes least, of those that had time to; who alone
+    /// has a piece after all others.
     fn least_useful(&mut self, now: Instant, id: SwarmId, idle: bool) -> Option<ConnId> {
-        let Self { swarms, connections, .. } = self;
-        let mut least: Option<(u64, Instant, ConnId)> = None;
-        for &member in &swarms.get(&id)?.members {
-            let Some(conn) = connections.get_mut(member) else { continue };
+        let mut least: Option<(bool, u64, Instant, ConnId)> = None;
+        for member in self.swarms.get(&id)?.members.clone() {
+            let sole = self.is_sole_source(member);
+            let Some(conn) = self.connections.get_mut(member) else { continue };
             let dialed = conn.lease.is_some();
             let Some(peering) = conn.peering_mut() else { continue };
             let had_time = now - peering.since > TURN_OVER_AFTER;
             if dialed && had_time && !(idle && peering.am_interested) {
                 let rate = peering.down.get(now) + peering.up.get(now);
-                let rank = (rate, peering.since, member);
+                let rank = (sole, rate, peering.since, member);
                 least = Some(least.map_or(rank, |least| least.min(rank)));
             }
         }
-        least.map(|(_, _, conn)| conn)
+        least.map(|(.., conn)| conn)
     }
 
     /// Whom to dial, and who gives way for it.

@@ -166,6 +166,24 @@ fn a_peer_that_has_what_we_lack_stays() {
 }
 
 #[test]
+fn the_only_one_with_a_piece_does_not_give_way_to_an_announce() {
+    for hash in 1..20 {
+        let mut crowd = Crowd::new();
+        crowd.add(hash, &[], 1..2);
+        crowd.pass(2);
+        // The new peer has had no time to show its use, and then has none.
+        crowd.add(100, &[0], 11..12);
+        let announce = "http://10.0.0.77:6969/announce".to_owned();
+        crowd.add_announced(101, &[0], 0..0, Some(announce));
+        for _ in 0..100 {
+            assert!(crowd.hosts().contains(&addr(1)));
+            crowd.pass(1);
+        }
+        assert!(crowd.announces > 0);
+    }
+}
+
+#[test]
 fn a_tracker_that_is_away_does_not_take_our_peers() {
     let mut crowd = Crowd::new();
     let announce = "http://10.0.0.77:6969/announce".to_owned();

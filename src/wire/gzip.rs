@@ -1,42 +1,12 @@
-//! gzip (RFC 1952) with the deflate in it (RFC 1951), one member of it: some trackers send it to who has not asked.
-//! The output has a bound; what is damaged is no output at all.
+//! gzip (RFC 1952), one member of it: some trackers send it to who has not asked. The output has a
+//! bound; what is damaged is no output at all.
 
-/// Bits of the longest Huffman code.
-const CODE_BITS_MAX: usize = 15;
-/// Length codes from 257 on: the shortest copy of each, and how many more bits tell the rest.
-const COPIES: [(u16, u8); 29] = [
-    (3, 0),
-    (4, 0),
-    (5, 0),
-    (6, 0),
-    (7, 0),
-    (8, 0),
-    (9, 0),
-    (10, 0),
-    (11, 1),
-    (13, 1),
-    (15, 1),
-    (17, 1),
-    (19, 2),
-    (23, 2),
-    (27, 2),
-    (31, 2),
-    (35, 3),
-    (43, 3),
-    (51, 3),
-    (59, 3),
-    (67, 4),
-    (83, 4),
-    (99, 4),
-    (115, 4),
-    (131, 5),
-    (163, 5),
-    (195, 5),
-    (227, 5),
-    (258, 0),
-];
-/// The order in which the lengths of the code for code lengths stand.
-const ORDER: [usize; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+use miniz_oxide::inflate::core::{decompress, DecompressorOxide};
+use miniz_oxide::inflate::TINFLStatus;
+
+/// Bytes of output that there is room for at first; it is doubled as often as needed.
+const ROOM: usize = 4096;
 
 /// Why there is no output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,25 +22,23 @@ pub enum Error {
 /// # Errors
 /// When there is none, or it is longer.
 pub fn gunzip(bytes: &[u8], most: usize) -> Result<Vec<u8>, Error> {
-    let mut bits = Bits { rest: head(bytes).ok_or(Error::Damaged)?, held: 0, count: 0 };
-    let mut out = Vec::new();
+    let mut rest = head(bytes).ok_or(Error::Damaged)?;
+    let mut inflater = Box::<DecompressorOxide>::default();
+    let (mut out, mut length) = (vec![0; most.min(ROOM)], 0);
     loop {
-        let last = bits.take(1)?;
-        match bits.take(2)? {
-            0 => stored(&mut bits, &mut out, most)?,
-            1 => copied(&mut bits, &mut out, most, &fixed())?,
-            2 => {
-                let codes = dynamic(&mut bits)?;
-                copied(&mut bits, &mut out, most, &codes)?;
-            }
+        let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+        let (status, read, written) = decompress(&mut inflater, rest, &mut out, length, flags);
+        (rest, length) = (&rest[read..], length + written);
+        match status {
+            TINFLStatus::Done => break,
+            TINFLStatus::HasMoreOutput if out.len() == most => return Err(Error::TooLong),
+            TINFLStatus::HasMoreOutput => out.resize(most.min(out.len() * 2), 0),
             _ => return Err(Error::Damaged),
         }
-        if last == 1 {
-            break;
-        }
     }
-    let trailer = bits.rest.first_chunk::<8>().ok_or(Error::Damaged)?;
-    let sums = [crc32(&out), u32::try_from(out.len()).map_err(|_| Error::TooLong)?];
+    out.truncate(length);
+    let trailer = rest.first_chunk::<8>().ok_or(Error::Damaged)?;
+    let sums = [crc32fast::hash(&out), u32::try_from(length).map_err(|_| Error::TooLong)?];
     let right = trailer.chunks(4).zip(sums).all(|(said, sum)| said == sum.to_le_bytes());
     right.then_some(out).ok_or(Error::Damaged)
 }
@@ -92,165 +60,6 @@ fn head(bytes: &[u8]) -> Option<&[u8]> {
         }
     }
     rest.get(usize::from(flags & 2)..)
-}
-
-/// Takes bits, the lowest of each byte first.
-struct Bits<'a> {
-    rest: &'a [u8],
-    held: u32,
-    /// Bits held, fewer than eight between two calls.
-    count: u32,
-}
-
-impl Bits<'_> {
-    /// At most 16 bits.
-    fn take(&mut self, count: u32) -> Result<u32, Error> {
-        while self.count < count {
-            let (&byte, rest) = self.rest.split_first().ok_or(Error::Damaged)?;
-            self.held |= u32::from(byte) << self.count;
-            (self.rest, self.count) = (rest, self.count + 8);
-        }
-        let taken = self.held & ((1 << count) - 1);
-        (self.held, self.count) = (self.held >> count, self.count - count);
-        Ok(taken)
-    }
-}
-
-/// A Huffman code: how many symbols have each length, and the symbols in the order of their codes.
-struct Code {
-    counts: [u32; CODE_BITS_MAX + 1],
-    symbols: Vec<u16>,
-}
-
-impl Code {
-    /// The code in which each symbol has this many bits; 0 for none.
-    fn new(lengths: &[u8]) -> Result<Self, Error> {
-        let mut counts = [0; CODE_BITS_MAX + 1];
-        lengths.iter().for_each(|&length| counts[usize::from(length)] += 1);
-        counts[0] = 0;
-        let mut free = 1_u32;
-        for count in &counts[1..] {
-            free = (2 * free).checked_sub(*count).ok_or(Error::Damaged)?;
-        }
-        let bits = |&symbol: &u16| lengths[usize::from(symbol)];
-        let mut symbols: Vec<u16> = (0_u16..).take(lengths.len()).filter(|s| bits(s) > 0).collect();
-        symbols.sort_by_key(bits);
-        Ok(Self { counts, symbols })
-    }
-
-    fn next(&self, bits: &mut Bits<'_>) -> Result<u16, Error> {
-        // Codes of one length follow each other; `first` is the first of them, `before` counts the shorter ones.
-        let (mut code, mut first, mut before) = (0, 0, 0);
-        for &count in &self.counts[1..] {
-            code = 2 * code + bits.take(1)?;
-            first *= 2;
-            if code < first + count {
-                let symbol = self.symbols.get((before + code - first) as usize);
-                return symbol.copied().ok_or(Error::Damaged);
-            }
-            (first, before) = (first + count, before + count);
-        }
-        Err(Error::Damaged)
-    }
-}
-
-/// The codes of a block: for bytes and lengths, and for distances.
-type Codes = (Code, Code);
-
-fn fixed() -> Codes {
-    let mut lengths = [8; 288];
-    lengths[144..256].fill(9);
-    lengths[256..280].fill(7);
-    let code = |lengths: &[u8]| Code::new(lengths).expect("RFC 1951 gives no more codes than fit");
-    (code(&lengths), code(&[5; 30]))
-}
-
-fn dynamic(bits: &mut Bits<'_>) -> Result<Codes, Error> {
-    let literals = bits.take(5)? as usize + 257;
-    let distances = bits.take(5)? as usize + 1;
-    let told = bits.take(4)? as usize + 4;
-    let mut of_lengths = [0; 19];
-    for &at in &ORDER[..told] {
-        of_lengths[at] = bits.take(3)? as u8;
-    }
-    let code = Code::new(&of_lengths)?;
-    let mut lengths: Vec<u8> = Vec::with_capacity(literals + distances);
-    while lengths.len() < literals + distances {
-        let (length, times) = match code.next(bits)? {
-            16 => (*lengths.last().ok_or(Error::Damaged)?, 3 + bits.take(2)?),
-            17 => (0, 3 + bits.take(3)?),
-            18 => (0, 11 + bits.take(7)?),
-            length => (length as u8, 1),
-        };
-        lengths.resize(lengths.len() + times as usize, length);
-    }
-    if lengths.len() > literals + distances {
-        return Err(Error::Damaged);
-    }
-    let (literals, distances) = lengths.split_at(literals);
-    Ok((Code::new(literals)?, Code::new(distances)?))
-}
-
-/// A block without compression: it begins with the next whole byte.
-fn stored(bits: &mut Bits<'_>, out: &mut Vec<u8>, most: usize) -> Result<(), Error> {
-    (bits.held, bits.count) = (0, 0);
-    let (head, rest) = bits.rest.split_first_chunk::<4>().ok_or(Error::Damaged)?;
-    let [length, not] = [[head[0], head[1]], [head[2], head[3]]].map(u16::from_le_bytes);
-    let (block, rest) = rest.split_at_checked(length.into()).ok_or(Error::Damaged)?;
-    if length != !not {
-        return Err(Error::Damaged);
-    }
-    if block.len() > most - out.len() {
-        return Err(Error::TooLong);
-    }
-    out.extend_from_slice(block);
-    bits.rest = rest;
-    Ok(())
-}
-
-/// A block of bytes and of copies of what came before.
-fn copied(bits: &mut Bits<'_>, out: &mut Vec<u8>, most: usize, codes: &Codes) -> Result<(), Error> {
-    loop {
-        let symbol = codes.0.next(bits)?;
-        let (from, length) = match symbol {
-            256 => return Ok(()),
-            257.. => {
-                let copy = COPIES.get(usize::from(symbol - 257)).ok_or(Error::Damaged)?;
-                let length = usize::from(copy.0) + bits.take(copy.1.into())? as usize;
-                let back = distance(codes.1.next(bits)?, bits)?;
-                (Some(out.len().checked_sub(back).ok_or(Error::Damaged)?), length)
-            }
-            _ => (None, 1),
-        };
-        if length > most - out.len() {
-            return Err(Error::TooLong);
-        }
-        match from {
-            None => out.push(symbol as u8),
-            // One after the other: a copy may reach into itself.
-            Some(from) => (from..from + length).for_each(|at| out.push(out[at])),
-        }
-    }
-}
-
-fn distance(symbol: u16, bits: &mut Bits<'_>) -> Result<usize, Error> {
-    match symbol {
-        0..=3 => Ok(usize::from(symbol) + 1),
-        4..=29 => {
-            let more = u32::from(symbol) / 2 - 1;
-            let base = (2 + usize::from(symbol % 2)) << more;
-            Ok(base + 1 + bits.take(more)? as usize)
-        }
-        _ => Err(Error::Damaged),
-    }
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |sum, &byte| {
-        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
-            (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg())
-        })
-    })
 }
 
 #[cfg(test)]

@@ -54,7 +54,12 @@ pub fn flush(mut job: FlushJob) -> Flushed {
         let is_download = job.stamps.is_none();
         job.record.files = job.stamps.take().unwrap_or_else(|| stamps(&job.root, &job.layout));
         // Asked last: of files that were there until now the stamps are right.
-        let altered = || is_altered(&job.layout, job.last.as_deref(), &job.record.files);
+        let is_other = |now: &[FileStamp]| is_altered(&job.layout, job.last.as_deref(), now);
+        // For want of a descriptor a file may have seemed to be missing: looked at once more.
+        let once_more = || folders::find_all(&job.root, &job.layout);
+        let altered = || {
+            is_other(&job.record.files) && once_more().is_ok_and(|now| is_other(&of_record(now)))
+        };
         replaced = !job.files.iter().all(Unflushed::is_in_place)
             || (is_download && altered())
             || job.void.load(Ordering::SeqCst);
@@ -72,12 +77,16 @@ pub fn flush(mut job: FlushJob) -> Flushed {
 
 /// The files as they are, for the record.
 pub(super) fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
-    let stamp = |(length, mtime_ns, inode): (u64, u64, u64)| FileStamp {
+    of_record(folders::stamps(root, layout))
+}
+
+fn of_record(stamps: Vec<folders::Stamp>) -> Vec<FileStamp> {
+    let stamp = |(length, mtime_ns, inode): folders::Stamp| FileStamp {
         length,
         mtime_ns: i64::try_from(mtime_ns).unwrap_or(i64::MAX),
         inode,
     };
-    folders::stamps(root, layout).into_iter().map(stamp).collect()
+    stamps.into_iter().map(stamp).collect()
 }
 
 /// Whether these files are others than those that were there `before`, or have not their lengths. One that

@@ -188,8 +188,23 @@ pub fn stamps(root: &Path, layout: &Layout) -> Vec<Stamp> {
 
 /// The same of one file, if it is there.
 pub(super) fn stamp(root: &Path, path: &Path) -> Option<Stamp> {
-    let about = stat_content(root, path).ok()?;
-    Some((about.len(), mtime_ns(&about), about.ino()))
+    find(root, path).ok().flatten()
+}
+
+/// The same, where that can be found out: without a free descriptor a file that is there seems to be missing.
+pub(super) fn find(root: &Path, path: &Path) -> io::Result<Option<Stamp>> {
+    match stat_content(root, path) {
+        Ok(about) => Ok(Some((about.len(), mtime_ns(&about), about.ino()))),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Err(error),
+            _ => Ok(None),
+        },
+    }
+}
+
+/// As [`stamps`], if that can be found out of all of them.
+pub(super) fn find_all(root: &Path, layout: &Layout) -> io::Result<Vec<Stamp>> {
+    layout.stored().map(|file| Ok(find(root, &file.path)?.unwrap_or_default())).collect()
 }
 
 /// Asks whether we may read what is there: what we may not must not be taken for another file.

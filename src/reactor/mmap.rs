@@ -102,12 +102,15 @@ impl Unflushed {
         self.with(File::sync_data)
     }
 
-    /// Whether the open file is still the one of that name.
+    /// Whether the open file is still the one of that name, as far as can be found out.
     pub(super) fn is_in_place(&self) -> bool {
         let Some(about) = self.file.as_ref().and_then(|file| file.metadata().ok()) else {
             return true;
         };
-        folders::stamp(&self.root, &self.path).is_some_and(|(.., inode)| inode == about.ino())
+        match folders::find(&self.root, &self.path) {
+            Ok(now) => now.is_some_and(|(.., inode)| inode == about.ino()),
+            Err(_) => true,
+        }
     }
 
     /// Does something with the open file.

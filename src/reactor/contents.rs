@@ -2,7 +2,7 @@
 //! from which it goes on.
 
 use super::arrange;
-use super::flush::{stamps, FlushJob};
+use super::flush::{find_stamps, stamps, FlushJob};
 use super::folders::{self, Layout, Located};
 use super::hash::{HashQueue, Job, Kind};
 use super::mmap::{failed, Storage, Unflushed};
@@ -507,7 +507,9 @@ fn stand(
     };
     let fresh = place == Place::Part && !root.exists();
     arrange::find(layout, metainfo, &root);
-    let before = if fresh { Vec::new() } else { stamps(&root, layout) };
+    // For want of a descriptor nothing is taken for missing.
+    let found = if fresh { Ok(Vec::new()) } else { find_stamps(&root, layout) };
+    let before = found.map_err(|error| failed("look at", &root, &error))?;
     // More files are chosen than were: what is there is as we left it, and goes on.
     let as_left = |r: &Resume| !r.verified.is_empty() && r.files == before;
     if place == Place::Doubtful && record.is_some_and(as_left) {

@@ -7,6 +7,7 @@ use super::mmap::Unflushed;
 use super::state::save_atomically;
 use crate::units::id::SwarmId;
 use crate::wire::resume::{FileStamp, Resume};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -52,19 +53,17 @@ pub fn flush(mut job: FlushJob) -> Flushed {
             folders::make_last(&job.root);
         }
         let is_download = job.stamps.is_none();
-        job.record.files = job.stamps.take().unwrap_or_else(|| stamps(&job.root, &job.layout));
-        // Asked last: of files that were there until now the stamps are right.
-        let is_other = |now: &[FileStamp]| is_altered(&job.layout, job.last.as_deref(), now);
-        // For want of a descriptor a file may have seemed to be missing: looked at once more.
-        let once_more = || folders::find_all(&job.root, &job.layout);
-        let altered = || {
-            is_other(&job.record.files) && once_more().is_ok_and(|now| is_other(&of_record(now)))
+        job.record.files = match job.stamps.take() {
+            Some(stamps) => stamps,
+            None => find_stamps(&job.root, &job.layout)?,
         };
+        // Asked last: of files that were there until now the stamps are right.
+        let altered = || is_altered(&job.layout, job.last.as_deref(), &job.record.files);
         replaced = !job.files.iter().all(Unflushed::is_in_place)
             || (is_download && altered())
             || job.void.load(Ordering::SeqCst);
         if replaced {
-            return Err(std::io::Error::other(
+            return Err(io::Error::other(
                 "a file was cut short, removed or replaced by another program",
             ));
         }
@@ -78,6 +77,11 @@ pub fn flush(mut job: FlushJob) -> Flushed {
 /// The files as they are, for the record.
 pub(super) fn stamps(root: &Path, layout: &Layout) -> Vec<FileStamp> {
     of_record(folders::stamps(root, layout))
+}
+
+/// The same, if that can be found out of all of them.
+pub(super) fn find_stamps(root: &Path, layout: &Layout) -> io::Result<Vec<FileStamp>> {
+    folders::find_all(root, layout).map(of_record)
 }
 
 fn of_record(stamps: Vec<folders::Stamp>) -> Vec<FileStamp> {

@@ -195,11 +195,15 @@ pub(super) fn stamp(root: &Path, path: &Path) -> Option<Stamp> {
 pub(super) fn find(root: &Path, path: &Path) -> io::Result<Option<Stamp>> {
     match stat_content(root, path) {
         Ok(about) => Ok(Some((about.len(), mtime_ns(&about), about.ino()))),
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Err(error),
-            _ => Ok(None),
-        },
+        Err(error) if is_want(&error) => Err(error),
+        Err(_) => Ok(None),
     }
+}
+
+/// Whether it says nothing of the file: another time the system has what it takes to open one.
+pub(super) fn is_want(error: &io::Error) -> bool {
+    let error = Errno::from_io_error(error);
+    matches!(error, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// As [`stamps`], if that can be found out of all of them.

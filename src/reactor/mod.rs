@@ -27,6 +27,8 @@ pub mod signals;
 pub mod sockets;
 pub mod state;
 pub mod stdin;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "https")]
 pub mod tls;
 #[cfg(not(feature = "https"))]

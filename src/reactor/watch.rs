@@ -1,6 +1,6 @@
 //! The torrents folder: which *.torrent files come, change and go.
 
-use super::folders::{mtime_ns, shown};
+use super::folders::{is_want, mtime_ns, shown};
 use crate::units::limits::TORRENT_BYTES_MAX;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::fs::OFlags;
@@ -26,7 +26,8 @@ pub enum Change {
     Added(PathBuf, Vec<u8>),
     /// A torrent that was added is gone.
     Removed(PathBuf),
-    /// A torrent cannot be read, and why; said once until the file changes.
+    /// A torrent cannot be read, and why; said once until the file changes, or with each look if that is for
+    /// want of a descriptor.
     Unreadable(PathBuf, String),
 }
 
@@ -46,6 +47,8 @@ pub struct TorrentsFolder {
     first: bool,
     /// The folder itself could not be read at the last scan.
     lost: bool,
+    /// No descriptor was free for one of the files: that is no change of it that would be told.
+    lacking: bool,
     /// The folder that was watched has been moved or removed; another may have its name.
     stray: bool,
 }
@@ -75,6 +78,7 @@ impl TorrentsFolder {
             unsettled: false,
             first: true,
             lost: false,
+            lacking: false,
             stray: false,
         }
     }
@@ -116,10 +120,10 @@ impl TorrentsFolder {
         self.unsettled
     }
 
-    /// Whether nothing will tell of changes, though there is a watch: scan by timer.
+    /// Whether nothing will tell when there is more to see, though there is a watch: scan by timer.
     #[must_use]
-    pub fn is_stray(&self) -> bool {
-        self.stray
+    pub fn is_untold(&self) -> bool {
+        self.stray || self.lost || self.lacking
     }
 
     /// Somebody has put this torrent here, and knows it: it will not be told as new.
@@ -145,7 +149,7 @@ impl TorrentsFolder {
     pub fn scan(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
         let closed = core::mem::take(&mut self.closed);
-        self.unsettled = false;
+        (self.unsettled, self.lacking) = (false, false);
         if let Some(watch) = self.watch.as_ref().filter(|_| self.stray) {
             self.stray = add_watch(watch, &self.folder).is_err();
         }
@@ -219,7 +223,11 @@ impl TorrentsFolder {
                     let same = known.added.replace(digest) == Some(digest);
                     (!same).then(|| Change::Added(path.clone(), bytes))
                 }
-                Err(error) => Some(Change::Unreadable(path.clone(), error.to_string())),
+                Err(error) => {
+                    let want = is_want(&error);
+                    (known.settled, self.lacking) = (!want, self.lacking || want);
+                    Some(Change::Unreadable(path.clone(), error.to_string()))
+                }
             }
         } else {
             None
@@ -275,6 +283,7 @@ fn add_watch(watch: &OwnedFd, folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::folders::tests::put;
+    use super::super::tests::{alone, with_free};
     use super::*;
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
@@ -372,15 +381,39 @@ mod tests {
         fs::create_dir(&path).unwrap();
         let mut torrents = TorrentsFolder::open(&path);
         fs::rename(&path, above.path().join("away")).unwrap();
-        assert!(torrents.drain() && torrents.is_stray());
+        assert!(torrents.drain() && torrents.is_untold());
         assert!(matches!(&torrents.scan()[..], [Change::Unreadable(..)]));
-        assert!(torrents.is_stray(), "nothing tells when it is back");
+        assert!(torrents.is_untold(), "nothing tells when it is back");
         fs::create_dir(&path).unwrap();
         assert_eq!(torrents.scan(), []);
-        assert!(!torrents.is_stray());
+        assert!(!torrents.is_untold());
         let a = path.join("a.torrent");
         fs::write(&a, b"aa").unwrap();
         assert!(torrents.drain());
         assert_eq!(torrents.scan(), [Change::Added(a, b"aa".to_vec())]);
+    }
+
+    #[test]
+    fn a_torrent_is_looked_at_until_it_can_be_read() {
+        alone("reactor::watch::tests::a_torrent_is_looked_at_until_it_can_be_read", || {
+            let folder = TempDir::new().unwrap();
+            let mut torrents = TorrentsFolder::open(folder.path());
+            assert_eq!(torrents.scan(), []);
+            let a = put(&folder, "a.torrent", b"aa");
+            age(&a, 5);
+            assert!(torrents.drain());
+            let changes = with_free(0, || torrents.scan());
+            let [Change::Unreadable(path, why)] = &changes[..] else { panic!("{changes:?}") };
+            assert_eq!(path, folder.path());
+            assert!(why.contains("Too many open files"), "{why}");
+            assert!(torrents.is_untold());
+            // The folder could be read, and now not the file.
+            let change = with_free(0, || torrents.look(a.clone(), true));
+            assert!(matches!(change, Some(Change::Unreadable(path, _)) if path == a));
+            torrents.lost = false;
+            assert!(torrents.is_untold());
+            assert_eq!(torrents.scan(), [Change::Added(a, b"aa".to_vec())]);
+            assert!(!torrents.is_untold());
+        });
     }
 }

@@ -2,8 +2,7 @@
 //! goes out, and the torrent begins anew, with a check like that of content found at the start.
 
 use super::Reactor;
-use crate::proto::store::StoreError;
-use crate::reactor::contents::Place;
+use crate::reactor::contents::{Content, Place};
 use crate::reactor::folders::shown;
 use crate::units::id::SwarmId;
 use crate::units::time::{Duration, Instant};
@@ -33,27 +32,17 @@ impl Reactor {
         let path = self.storage.path(swarm, index);
         let (name, path) = (&content.metainfo.name, shown(&path));
         log::warn!("{name}: {path} was changed by another program; checking again");
-        self.begin_from_source(now, swarm);
+        self.begin_again(now, swarm);
         Some(swarm)
     }
 
-    /// The torrent is taken out, and in again from its file.
-    pub(super) fn begin_from_source(&mut self, now: Instant, swarm: SwarmId) {
-        let Some(source) = self.contents.get(&swarm).map(|content| content.source.clone()) else {
-            return;
-        };
-        let bytes = match std::fs::read(&source) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                let why = StoreError::new(format!("{}: {error}", shown(&source)));
-                return self.peer.handle_store_error(now, swarm, &why);
-            }
-        };
+    /// The torrent is taken out, and in again.
+    pub(super) fn begin_again(&mut self, now: Instant, swarm: SwarmId) {
         if self.contents.get(&swarm).is_some_and(|content| !content.disown()) {
             self.save(now, swarm);
         }
-        self.take_out(swarm);
-        if let Err(why) = self.add_torrent(&source, &bytes) {
+        let Some(Content { source, metainfo, .. }) = self.take_out(swarm) else { return };
+        if let Err(why) = self.take_in(&source, metainfo, None) {
             self.refuse(now, source, why);
         }
     }

@@ -2,7 +2,7 @@
 //! kept beside the records, and can grow.
 
 use super::Reactor;
-use crate::reactor::folders::shown;
+use crate::reactor::contents::Content;
 use crate::units::id::SwarmId;
 use crate::wire::choice::Choice;
 use crate::wire::metainfo::Metainfo;
@@ -34,24 +34,22 @@ impl Reactor {
     /// begins anew. False where they were wanted before.
     ///
     /// # Errors
-    /// A sentence, when that names none, or the torrent's file is gone.
+    /// A sentence, when that names none.
     pub fn choose_more(&mut self, id: SwarmId, more: Option<&Choice>) -> Result<bool, String> {
         let content = self.contents.get(&id).ok_or("it is gone")?;
-        let (metainfo, source) = (&content.metainfo, content.source.clone());
-        more.map_or(Ok(()), |more| more.check(metainfo))?;
+        more.map_or(Ok(()), |more| more.check(&content.metainfo))?;
         let Some(before) = &content.choice else { return Ok(false) };
         let choice = more.map(|more| before.and(more));
         if choice.as_ref() == Some(before) {
             return Ok(false);
         }
-        let info_hash = metainfo.info_hash;
-        let bytes = std::fs::read(&source).map_err(|e| format!("{}: {e}", shown(&source)))?;
+        let info_hash = content.metainfo.info_hash;
         let places = &self.options.places;
         let known = self.peer.progress(id).and_then(|progress| content.known(progress, places));
         self.chosen.set(info_hash, choice);
         self.save(self.clock.now(), id);
-        self.take_out(id);
-        match self.add_torrent_again(&source, &bytes, known) {
+        let Content { source, metainfo, .. } = self.take_out(id).ok_or("it is gone")?;
+        match self.take_in(&source, metainfo, known) {
             Ok(_) => Ok(true),
             Err(why) => {
                 self.refuse(self.clock.now(), source, why.clone());

@@ -485,7 +485,7 @@ impl Reactor {
         while let Some(action) = self.peer.poll_action() {
             let now = self.clock.now();
             match action {
-                Action::CheckAgain(swarm) => self.begin_from_source(now, swarm),
+                Action::CheckAgain(swarm) => self.begin_again(now, swarm),
                 Action::Close(id) => self.detach(id),
                 Action::Dial { conn, remote, local_port } => {
                     match sockets::dial(remote, self.options.bind, local_port) {

@@ -26,18 +26,18 @@ impl Reactor {
     /// # Errors
     /// Why not, when the torrent is bad or its content cannot be opened.
     pub fn add_torrent(&mut self, source: &Path, bytes: &[u8]) -> Result<SwarmId, Refused> {
-        self.add_torrent_again(source, bytes, None)
+        let metainfo = Metainfo::parse(bytes).map_err(|error| Refused::Bad(error.to_string()))?;
+        self.take_in(source, metainfo, None)
     }
 
-    /// The same for one that was here just now, of which this is `known`.
-    pub(super) fn add_torrent_again(
+    /// The same of what was read. Of one that was here just now this is `known`.
+    pub(super) fn take_in(
         &mut self,
         source: &Path,
-        bytes: &[u8],
+        metainfo: Metainfo,
         known: Option<Resume>,
     ) -> Result<SwarmId, Refused> {
         let now = self.clock.now();
-        let metainfo = Metainfo::parse(bytes).map_err(|error| Refused::Bad(error.to_string()))?;
         let twin = self.contents.values().find(|c| c.metainfo.info_hash == metainfo.info_hash);
         if let Some(twin) = twin {
             let twin = folders::shown(&twin.source);
@@ -98,7 +98,7 @@ impl Reactor {
             let writable = expect_place(&places.shareable, &content.layout);
             match writable.and_then(|()| content.settle(swarm, places, &mut self.storage)) {
                 Ok(true) => {}
-                Ok(false) => return self.begin_from_source(now, swarm),
+                Ok(false) => return self.begin_again(now, swarm),
                 Err(error) => return self.peer.handle_tried(now, swarm, Err(error)),
             }
         }
@@ -166,7 +166,7 @@ impl Reactor {
         let Some(content) = self.contents.get_mut(&swarm) else { return };
         match content.settle(swarm, &self.options.places, &mut self.storage) {
             Ok(true) => {}
-            Ok(false) => return self.begin_from_source(now, swarm),
+            Ok(false) => return self.begin_again(now, swarm),
             Err(error) => return self.peer.handle_store_error(now, swarm, &error),
         }
         if self.reserve(swarm) {
@@ -259,7 +259,7 @@ impl Reactor {
         if flushed.replaced && self.stop_by.is_none() {
             let name = &content.metainfo.name;
             log::warn!("{name}: a file was cut short, removed or replaced by another program; checking again");
-            return self.begin_from_source(now, flushed.swarm);
+            return self.begin_again(now, flushed.swarm);
         }
         let Some(error) = &flushed.error else {
             content.stamped(&flushed.stamps);
@@ -280,7 +280,7 @@ impl Reactor {
         self.scan_at = match (folder.is_unsettled(), folder.watch_fd()) {
             (true, _) => Some(now + SETTLE_PAUSE),
             (false, None) => Some(now + SCAN_PAUSE),
-            (false, Some(_)) => folder.is_stray().then(|| now + SCAN_PAUSE),
+            (false, Some(_)) => folder.is_untold().then(|| now + SCAN_PAUSE),
         };
         self.follow_changes(now, &mut changes);
         for change in changes {
@@ -345,11 +345,11 @@ impl Reactor {
         self.drain();
     }
 
-    /// The torrent is at work no more; perhaps it comes again at once.
-    pub(super) fn take_out(&mut self, swarm: SwarmId) {
+    /// The torrent is at work no more; perhaps it comes again at once, from what is answered.
+    pub(super) fn take_out(&mut self, swarm: SwarmId) -> Option<Content> {
         self.peer.remove_swarm(self.clock.now(), swarm);
         self.hashes.forget(swarm);
         self.storage.close(swarm);
-        self.contents.remove(&swarm);
+        self.contents.remove(&swarm)
     }
 }

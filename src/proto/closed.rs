@@ -54,8 +54,8 @@ pub enum Closed {
 /// A message that is well-formed, but unlawful in this state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misbehaved {
-    /// BEP 6: `have all` or `have none` after something else was said.
-    FastBitfieldLate,
+    /// BEP 6: `have none` after something else was said.
+    HaveNoneLate,
     /// BEP 6: a message of the fast extension that was not negotiated.
     FastNotNegotiated,
     /// BEP 3: `have` for a piece the torrent does not have.
@@ -135,7 +135,7 @@ impl fmt::Display for Closed {
 impl fmt::Display for Misbehaved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::FastBitfieldLate => "sent have all or have none late",
+            Self::HaveNoneLate => "sent have none late",
             Self::FastNotNegotiated => "used the fast extension without agreement",
             Self::HaveOutOfRange => "has a piece that the torrent does not have",
             Self::BadBitfield => "sent a bitfield of the wrong shape",

@@ -26,7 +26,7 @@ fn every_hostile_frame_ends_its_own_connection_only() {
         ("request of 2^32-1", PLAIN, span(wire::REQUEST, 0, 0, u32::MAX)),
         ("have all without agreement", PLAIN, message(14, &[])),
         ("reject of what was not asked", FAST, span(wire::REJECT, 0, 0, 16 << 10)),
-        ("have all, twice", FAST, [message(15, &[]), message(14, &[])].concat()),
+        ("have none, late", FAST, [message(14, &[]), message(15, &[])].concat()),
         ("extension handshake of no dictionary", EXTENDED, message(wire::EXTENSION, b"\0le")),
         ("extension without an id", EXTENDED, message(wire::EXTENSION, &[])),
         ("extension handshake of depth 9000", EXTENDED, deep()),

@@ -87,8 +87,8 @@ impl Peer {
             Message::Bitfield(bytes) => self.has_these(now, id, |count| {
                 Bitfield::from_bytes(bytes, count).ok_or(Misbehaved::BadBitfield)
             })?,
-            Message::HaveAll | Message::HaveNone if peering.bitfield_said => {
-                return Err(Misbehaved::FastBitfieldLate.into());
+            Message::HaveNone if peering.bitfield_said => {
+                return Err(Misbehaved::HaveNoneLate.into());
             }
             Message::HaveAll => self.has_these(now, id, |count| Ok(Bitfield::full(count)))?,
             Message::HaveNone => self.has_these(now, id, |count| Ok(Bitfield::new(count)))?,
@@ -360,19 +360,24 @@ impl Peer {
         Ok(())
     }
 
-    /// A bitfield replaces whatever was said before, so that the counts never drift.
+    /// A bitfield replaces whatever was said before, so that the counts never drift. It may come late,
+    /// and so may `have all`: aria2 says either in the place of many `have`.
     fn has_these(
         &mut self,
         now: Instant,
         id: ConnId,
         read: impl FnOnce(u32) -> Result<Bitfield, Misbehaved>,
     ) -> Result<(), Closed> {
-        self.with_peering(id, |peering, swarm, _, _| {
+        self.with_peering(id, |peering, swarm, _, remote| {
             let pieces = read(swarm.torrent.geometry.piece_count())?;
-            if let Some(before) = peering.pieces.take() {
-                swarm.picker.remove_peer(&before);
+            let before = peering.pieces.take();
+            if let Some(before) = &before {
+                swarm.picker.remove_peer(before);
             }
-            peering.bitfield_said = true;
+            let late = core::mem::replace(&mut peering.bitfield_said, true);
+            if late && pieces.is_full() && before.is_none_or(|before| !before.is_full()) {
+                log::info!("{remote} has all of {}", swarm.torrent.name);
+            }
             if !pieces.is_empty() {
                 swarm.picker.add_peer(&pieces);
                 peering.pieces = Some(Box::new(pieces));

@@ -30,6 +30,24 @@ fn interested_is_always_answered() {
 }
 
 #[test]
+fn who_becomes_complete_may_say_have_all() {
+    // As aria2 does it: a bitfield, or `have all`, in the place of many `have`.
+    for late in [Message::Bitfield(&[0b1110_0000]), Message::HaveAll] {
+        let mut bench = Bench::new(3 * 32_768, 32_768);
+        let id = bench.accept(1, FAST, &bytes_of(&Message::HaveNone));
+        bench.receive(id, &bytes_of(&Message::Have(1)));
+        bench.receive(id, &[bytes_of(&late), bytes_of(&Message::Unchoke)].concat());
+        let asked: Vec<u32> = bench.asked(id).iter().map(|block| block.piece.get()).collect();
+        assert!((0..3).all(|piece| asked.contains(&piece)), "{late}: {asked:?}");
+    }
+    let mut bench = Bench::new(3 * 32_768, 32_768);
+    let id = bench.accept(1, FAST, &bytes_of(&Message::HaveAll));
+    assert!(bench.peer.connection(id).is_some());
+    bench.receive(id, &bytes_of(&Message::HaveNone));
+    assert!(bench.peer.connection(id).is_none(), "nobody loses all at once");
+}
+
+#[test]
 fn a_peer_that_rejects_everything_is_asked_once_a_second() {
     let mut bench = Bench::new(10 * 32_768, 32_768);
     let all = [bytes_of(&Message::HaveAll), bytes_of(&Message::Unchoke)].concat();

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
     };
     let code = done.unwrap_or_else(|failure| {
         if failure != Failure::StdoutClosed {
-            logging::say(&format!("reactor-peer: {failure}\n"));
+            logging::say_last(&format!("reactor-peer: {failure}\n"));
         }
         failure.code()
     });

@@ -32,6 +32,7 @@ pub fn check(file: &Path, shareable: &Path, out: &mut dyn Write) -> Result<u8, F
     let mut layout = layout_of(&metainfo, None);
     let located = folders::locate(shareable, &layout);
     let whole = matches!(located, Located::Complete(_));
+    let absent = matches!(located, Located::Absent);
     let root = match located {
         Located::Complete(root) | Located::Differs(root) | Located::Partial(root) => root,
         Located::Absent => folders::final_path(shareable, &layout),
@@ -44,7 +45,12 @@ pub fn check(file: &Path, shareable: &Path, out: &mut dyn Write) -> Result<u8, F
     let verdict = if complete { "complete" } else { "not complete" };
     let (count, total) = (good.count(), good.len());
     let name = &metainfo.name;
-    writeln!(out, "{name}  {verdict}: {count} of {total} pieces are good")?;
+    write!(out, "{name}  {verdict}: {count} of {total} pieces are good")?;
+    if absent && !complete {
+        let place = super::text::path(&root);
+        write!(out, "; nothing is at {place}, --shareable names another folder")?;
+    }
+    writeln!(out)?;
     if metainfo.multi_file && !complete {
         let (there, all) = whole_files(&metainfo, &root, &good);
         writeln!(out, "{name}  {there} of {all} files are complete")?;

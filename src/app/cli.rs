@@ -314,7 +314,7 @@ macro_rules! with_network {
             /// listen on and dial from this local address only
             #[argh(option, from_str_fn(address), arg_name = "ADDR")]
             bind: Option<IpAddr>,
-            /// folder for resume records (default TORRENTS/.reactor-peer)
+            /// folder for resume records (default .reactor-peer in the torrents folder; of get in --output)
             #[argh(option, arg_name = "DIR")]
             state: Option<PathBuf>,
             /// a host to connect to, and again whenever it is lost: HOST, HOST:PORT, IP/PORT or

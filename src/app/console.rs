@@ -123,9 +123,7 @@ impl Console {
             let typed = super::text::escape(&String::from_utf8_lossy(&self.line));
             // One row: what does not fit stands to the left, where it has been read.
             let room = super::progress::width().saturating_sub(PROMPT.len());
-            let skip = typed.chars().count().saturating_sub(room);
-            let shown: String = typed.chars().skip(skip).collect();
-            logging::set_prompt(&format!("{PROMPT}{shown}"));
+            logging::set_prompt(&format!("{PROMPT}{}", super::text::tail(&typed, room)));
         }
     }
 }

@@ -86,7 +86,7 @@ pub fn reopen() {
     let path = log.path.clone();
     drop(log);
     if let Err(error) = reopened {
-        log::warn!("{}: {error}; logging into the old file", path.display());
+        log::warn!("{}: {error}; logging into the old file", super::text::path(&path));
     }
 }
 
@@ -163,6 +163,15 @@ pub fn say(line: &str) {
     }
 }
 
+/// Why it ends, on standard error and in the log file, if there is one: whoever runs it by a script
+/// looks there first.
+pub fn say_last(line: &str) {
+    say(line);
+    if let Some(Ok(mut log)) = FILE.get().map(Mutex::lock) {
+        log.put(line.as_bytes());
+    }
+}
+
 fn open(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).open(path)
 }
@@ -172,6 +181,13 @@ struct LogFile {
     path: PathBuf,
     file: File,
     outlet: Outlet,
+}
+
+impl LogFile {
+    fn put(&mut self, line: &[u8]) {
+        // Left out is counted, and told by [`catch_up`].
+        let _ = self.outlet.put(line, &self.file);
+    }
 }
 
 fn config() -> Config {
@@ -196,9 +212,7 @@ impl Write for Lines {
                 streams.above_foot(&self.0);
             }
             if let Some(Ok(mut log)) = FILE.get().map(Mutex::lock) {
-                let LogFile { file, outlet, .. } = &mut *log;
-                // Left out is counted, and told by [`catch_up`].
-                let _ = outlet.put(&self.0, &*file);
+                log.put(&self.0);
             }
             self.0.clear();
         }

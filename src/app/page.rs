@@ -1,8 +1,7 @@
 //! The page that a browser shows for `http://HOST:PORT/`: what this peer shares, and how to get
 //! it. One file, no scripts, nothing from elsewhere.
 
-use super::progress::bytes;
-use super::text::{is_unsafe, quote};
+use super::text::{is_unsafe, quote, size};
 use crate::wire::catalogue::{encode, torrent_path, Entry, CATALOGUE_PATH};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -41,7 +40,7 @@ pub fn page(shared: &[Entry], here: SocketAddr) -> String {
          <a href=\"{CATALOGUE_PATH}\">catalog.json</a></p>\n",
         shared.len(),
         if shared.len() == 1 { "torrent" } else { "torrents" },
-        bytes(total),
+        size(total),
     );
     if shared.is_empty() {
         out.push_str("<section><p>Nothing is shared here yet.</p></section>\n");
@@ -79,7 +78,7 @@ fn torrent(out: &mut String, entry: &Entry, here: SocketAddr) {
          <p>To get it:</p>\n<code>{}</code>\n\
          <p><a href=\"{}\">.torrent</a><a href=\"{}\">magnet link</a></p>\n\
          <p class=\"soft\">info-hash {}</p>\n</section>\n",
-        bytes(entry.length),
+        size(entry.length),
         escape_html(&entry.status),
         escape_html(&get_command(&entry.name, Some(here))),
         escape_html(&torrent_path(&entry.name)),

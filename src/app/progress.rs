@@ -1,6 +1,7 @@
 //! How far every torrent is: bars on a terminal, lines in a pipe.
 
 use super::logging;
+use super::text::{self, size};
 use crate::proto::output::Status;
 use crate::proto::swarm::Report;
 use std::io::{self, IsTerminal};
@@ -13,6 +14,9 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Torrents with a bar of their own; the others are summed up.
 const BARS_MAX: usize = 5;
 const BAR_CELLS: usize = 20;
+/// Of a terminal with fewer columns than this the bar takes less, so that status and percent are seen.
+const NARROW: usize = 60;
+const BAR_CELLS_NARROW: usize = 8;
 
 /// The display.
 #[derive(Debug)]
@@ -55,7 +59,7 @@ impl Progress {
         }
         if self.terminal {
             self.next = Instant::now() + DRAW_EVERY;
-            logging::set_foot(&foot(reports));
+            logging::set_foot(&foot(reports, width()));
             return;
         }
         self.next = Instant::now() + LINE_EVERY;
@@ -82,41 +86,30 @@ impl Progress {
     }
 }
 
-/// `age.txt  67%  2.0/3.0 MB  down 250 kB/s  up 1 kB/s  peers 3  peer  eta 4s`
+/// `age.txt  peer  67%  2.0 MB/3.0 MB  down 250.0 kB/s  up 1.0 kB/s  peers 3  eta 4s`
 #[must_use]
 pub fn line(report: &Report) -> String {
-    let Report { name, status, have, length, down_rate, up_rate, peers, .. } = report;
+    format!("{}  {}", report.name, figures(report))
+}
+
+/// What a line says behind the name.
+fn figures(report: &Report) -> String {
+    let Report { status, have, length, down_rate, up_rate, peers, .. } = report;
     if *status == Status::Metadata {
-        return format!("{name}  {status}  peers {peers}");
+        return format!("{status}  peers {peers}");
     }
     let eta = match length.saturating_sub(*have).checked_div(*down_rate) {
         Some(seconds) if have < length => format!("  eta {}", span(seconds)),
         _ => String::new(),
     };
     format!(
-        "{name}  {status}  {}%  {}/{}  down {}/s  up {}/s  peers {peers}{eta}",
+        "{status}  {}%  {}/{}  down {}/s  up {}/s  peers {peers}{eta}",
         percent(*have, *length),
-        bytes(*have),
-        bytes(*length),
-        bytes(*down_rate),
-        bytes(*up_rate),
+        size(*have),
+        size(*length),
+        size(*down_rate),
+        size(*up_rate),
     )
-}
-
-/// Bytes for people, in powers of ten.
-#[must_use]
-pub fn bytes(count: u64) -> String {
-    let mut unit = 0;
-    let mut scaled = count;
-    while scaled >= 1_000_000 {
-        scaled /= 1_000;
-        unit += 1;
-    }
-    let names = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    if scaled < 1_000 {
-        return format!("{scaled} {}", names[unit]);
-    }
-    format!("{}.{} {}", scaled / 1_000, scaled % 1_000 / 100, names[unit + 1])
 }
 
 fn percent(have: u64, length: u64) -> u64 {
@@ -132,32 +125,39 @@ fn span(seconds: u64) -> String {
     }
 }
 
-fn foot(reports: &[Report]) -> String {
+fn foot(reports: &[Report], width: usize) -> String {
     let mut order: Vec<&Report> = reports.iter().collect();
     let rate = |r: &Report| core::cmp::Reverse(r.down_rate + r.up_rate);
     order.sort_unstable_by_key(|r| (r.have == r.length, rate(r), r.id));
     let mut text = String::new();
     for report in order.iter().take(BARS_MAX) {
-        let known = report.status != Status::Metadata;
-        let filled = percent(report.have, report.length) as usize * BAR_CELLS / 100;
-        let filled = if known { filled } else { 0 };
-        let bar: String = (0..BAR_CELLS).map(|i| if i < filled { '#' } else { '.' }).collect();
-        let line: String = format!("[{bar}] {}", line(report)).chars().take(width()).collect();
-        text.push_str(&line);
+        text.push_str(&bar(report, width));
         text.push('\n');
     }
     if order.len() > BARS_MAX {
         let rest = &order[BARS_MAX..];
         let (down, up) =
             (rest.iter().map(|r| r.down_rate).sum(), rest.iter().map(|r| r.up_rate).sum());
-        text.push_str(&format!(
-            "and {} more  down {}/s  up {}/s\n",
-            rest.len(),
-            bytes(down),
-            bytes(up)
-        ));
+        let line = format!("and {} more  down {}/s  up {}/s", rest.len(), size(down), size(up));
+        text.push_str(text::head(&line, width));
+        text.push('\n');
     }
     text
+}
+
+/// `[########....] age.txt  peer  67% ...` in one row: a row that the terminal breaks would stay
+/// when the foot is taken away. Of a long name the middle is left out before any figure is.
+fn bar(report: &Report, width: usize) -> String {
+    let cells = if width < NARROW { BAR_CELLS_NARROW } else { BAR_CELLS };
+    let filled = match report.status {
+        Status::Metadata => 0,
+        _ => percent(report.have, report.length) as usize * cells / 100,
+    };
+    let bar: String = (0..cells).map(|i| if i < filled { '#' } else { '.' }).collect();
+    let figures = figures(report);
+    let left = width.saturating_sub(cells + "[] ".len() + "  ".len() + text::columns(&figures));
+    let name = text::middle(&report.name, left.max(width / 4));
+    text::head(&format!("[{bar}] {name}  {figures}"), width).to_owned()
 }
 
 /// Columns of the terminal that the log is on, but one.
@@ -174,12 +174,11 @@ pub(super) fn width() -> usize {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_line_says_it_all() {
-        let report = Report {
+    fn report(name: &str) -> Report {
+        Report {
             id: crate::units::id::SwarmId(0),
             info_hash: crate::units::id::InfoHash([0; 20]),
-            name: "age.txt".into(),
+            name: name.into(),
             status: Status::Peer,
             have: 2_000_000,
             length: 3_000_000,
@@ -190,11 +189,35 @@ mod tests {
             uploaded: 0,
             wasted: 0,
             peers: 3,
-        };
+        }
+    }
+
+    #[test]
+    fn a_line_says_it_all() {
         let expected =
             "age.txt  peer  66%  2.0 MB/3.0 MB  down 250.0 kB/s  up 999 B/s  peers 3  eta 4s";
-        assert_eq!(line(&report), expected);
-        assert_eq!(bytes(20_000_000_000), "20.0 GB");
+        assert_eq!(line(&report("age.txt")), expected);
         assert_eq!(percent(0, 0), 100);
+    }
+
+    #[test]
+    fn a_bar_has_one_row_with_status_and_percent_whatever_the_name() {
+        let names = [
+            "a".to_owned(),
+            "x".repeat(200) + ".iso",
+            "\u{65e5}\u{672c}\u{8a9e}".repeat(40),
+            "e\u{301}".repeat(100),
+        ];
+        for name in &names {
+            for width in [19, 39, 59, 60, 79, 131] {
+                let bar = bar(&report(name), width);
+                assert!(text::columns(&bar) <= width, "{width}: {bar}");
+                assert!(width < 39 || bar.contains("  peer  66%"), "{width}: {bar}");
+            }
+        }
+        let row = "[#####...] disc-00~1.iso  peer  66%  2.";
+        assert_eq!(bar(&report("disc-0000001.iso"), 39).len(), row.len());
+        let wide = bar(&report("disc-0000001.iso"), 200);
+        assert!(wide.starts_with("[#############.......] disc-0000001.iso  peer"), "{wide}");
     }
 }

@@ -17,7 +17,7 @@ use crate::reactor::{control, sockets};
 use crate::wire::address::{HostPort, PORT_DEFAULT};
 use crate::wire::metainfo::Metainfo;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
@@ -33,13 +33,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// When the content cannot be shared, or the peer cannot run.
 pub fn share(path: &Path, to: &[String], run: &Run, out: &mut dyn Write) -> Result<u8, Failure> {
     run::start_log(&run.network)?;
+    // With --json stdout is for programs only.
+    let out = if run.network.json { &mut ToLog(Vec::new()) } else { out };
     let to = to.iter().map(|text| {
         HostPort::parse(text, PORT_DEFAULT)
             .map_err(|error| Failure::Refused(format!("--to {}: {error}", text::escape(text))))
     });
     let to = to.collect::<Result<Vec<_>, _>>()?;
-    run::make_folders(run)?;
     let content = fs::canonicalize(path).map_err(|error| refused(path, &error))?;
+    run::make_folders(run)?;
     let name = content.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if name.starts_with('.') {
         return Err(refused(path, &"hidden files are not shared; rename it first"));
@@ -86,6 +88,26 @@ pub fn share(path: &Path, to: &[String], run: &Run, out: &mut dyn Write) -> Resu
         }
     }
     session.serve_on()
+}
+
+/// Whole lines that go into the log.
+struct ToLog(Vec<u8>);
+
+impl Write for ToLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.0.extend_from_slice(line);
+            if self.0.ends_with(b"\n") {
+                log::info!("{}", String::from_utf8_lossy(&self.0).trim_end());
+                self.0.clear();
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn refused(path: &Path, what: &dyn std::fmt::Display) -> Failure {

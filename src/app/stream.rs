@@ -43,8 +43,8 @@ impl Stream {
         self.next = Instant::now() + EVERY;
         let last = core::mem::take(&mut self.last);
         for report in reports.iter().filter(|report| !last.contains(report)) {
-            self.begin(report);
-            Self::write(&status(report));
+            let begun = self.begin(report);
+            begun.iter().chain([&status(report)]).for_each(Self::write);
         }
         self.begun.retain(|id| reports.iter().any(|report| report.id == *id));
         self.last = reports.to_vec();
@@ -55,40 +55,39 @@ impl Stream {
         if !self.on {
             return;
         }
-        let now = reactor.now();
-        let mut of = |id: &SwarmId| {
-            let reports = reactor.peer().report(now);
-            reports.into_iter().find(|report| report.id == *id)
-        };
-        let line = match event {
-            Event::Completed(id) => of(id).map(|r| named("complete", &r)),
-            Event::Failed(id, why) => of(id).map(|r| {
-                let mut line = named("failed", &r);
-                line["error"] = json!(why);
-                line
-            }),
-            Event::Connected(met) => Some(peer("connected", met)),
-            Event::Lost(met, why) => {
-                let mut line = peer("lost", met);
-                line["reason"] = json!(why.to_string());
-                Some(line)
+        let is_meant = |report: &Report| match event {
+            Event::Completed(id) | Event::Failed(id, _) | Event::StatusChanged(id, _) => {
+                report.id == *id
             }
-            Event::StatusChanged(id, _) => of(id).map(|r| {
-                self.begin(&r);
-                status(&r)
-            }),
-            _ => None,
+            Event::Connected(met) | Event::Lost(met, _) => report.info_hash == met.info_hash,
+            _ => false,
         };
-        if let Some(line) = line {
-            Self::write(&line);
+        let is_told = matches!(
+            event,
+            Event::Completed(_)
+                | Event::Failed(..)
+                | Event::StatusChanged(..)
+                | Event::Connected(_)
+                | Event::Lost(..)
+        );
+        if !is_told {
+            return;
         }
+        let now = reactor.now();
+        let report = reactor.peer().report(now).into_iter().find(is_meant);
+        self.lines(event, report.as_ref()).iter().for_each(Self::write);
     }
 
-    /// `started` comes before all else that is told of a torrent.
-    fn begin(&mut self, report: &Report) {
-        if self.begun.insert(report.id) {
-            Self::write(&started(report));
-        }
+    /// The lines for an event, `report` of its torrent, if that is here still. `started` comes before
+    /// all else that is told of a torrent.
+    fn lines(&mut self, event: &Event, report: Option<&Report>) -> Vec<Value> {
+        let begun = report.and_then(|report| self.begin(report));
+        begun.into_iter().chain(told(event, report)).collect()
+    }
+
+    /// The line with which a torrent begins, if it is not written yet.
+    fn begin(&mut self, report: &Report) -> Option<Value> {
+        self.begun.insert(report.id).then(|| started(report))
     }
 
     /// Says that the reader was so late that these lines were left out.
@@ -101,6 +100,26 @@ impl Stream {
     fn write(line: &Value) {
         logging::print(&format!("{line}\n"));
     }
+}
+
+/// The line for an event; `report` is of its torrent, if that is here still.
+fn told(event: &Event, report: Option<&Report>) -> Option<Value> {
+    Some(match event {
+        Event::Completed(_) => named("complete", report?),
+        Event::Failed(_, why) => {
+            let mut line = named("failed", report?);
+            line["error"] = json!(why);
+            line
+        }
+        Event::StatusChanged(..) => status(report?),
+        Event::Connected(met) => peer("connected", met),
+        Event::Lost(met, why) => {
+            let mut line = peer("lost", met);
+            line["reason"] = json!(why.to_string());
+            line
+        }
+        _ => return None,
+    })
 }
 
 fn named(event: &str, report: &Report) -> Value {
@@ -143,25 +162,17 @@ mod tests {
     use crate::proto::output::Status;
     use crate::units::id::InfoHash;
 
-    #[test]
-    fn a_peer_comes_in_one_object() {
-        let met = Met {
-            info_hash: InfoHash([1; 20]),
+    fn met() -> Met {
+        Met {
+            info_hash: InfoHash([0xab; 20]),
             name: "a".into(),
             remote: "[::1]:5001".parse().expect("an address"),
             dialed: true,
-        };
-        let expected = format!(
-            "{{\"event\":\"lost\",\"name\":\"a\",\"info_hash\":\"{}\",\
-             \"address\":\"[::1]:5001\",\"direction\":\"out\"}}",
-            "01".repeat(20)
-        );
-        assert_eq!(peer("lost", &met).to_string(), expected);
+        }
     }
 
-    #[test]
-    fn a_status_line_is_one_object() {
-        let report = Report {
+    fn report() -> Report {
+        Report {
             id: SwarmId(0),
             info_hash: InfoHash([0xab; 20]),
             name: "a\"b".into(),
@@ -175,13 +186,43 @@ mod tests {
             uploaded: 6,
             wasted: 7,
             peers: 8,
+        }
+    }
+
+    #[test]
+    fn a_torrent_begins_with_started_whatever_comes_first() {
+        let events = |lines: &[Value]| -> Vec<String> {
+            lines.iter().map(|line| line["event"].as_str().unwrap_or_default().into()).collect()
         };
+        // A peer dials while the content is being checked.
+        let mut stream = Stream::new(true);
+        let connected = Event::Connected(met());
+        assert_eq!(events(&stream.lines(&connected, Some(&report()))), ["started", "connected"]);
+        assert_eq!(events(&stream.lines(&connected, Some(&report()))), ["connected"]);
+        let mut stream = Stream::new(true);
+        let failed = Event::Failed(SwarmId(0), "why".into());
+        assert_eq!(events(&stream.lines(&failed, Some(&report()))), ["started", "failed"]);
+        assert_eq!(events(&stream.lines(&Event::Completed(SwarmId(0)), None)), [""; 0]);
+    }
+
+    #[test]
+    fn a_peer_comes_in_one_object() {
+        let expected = format!(
+            "{{\"event\":\"lost\",\"name\":\"a\",\"info_hash\":\"{}\",\
+             \"address\":\"[::1]:5001\",\"direction\":\"out\"}}",
+            "ab".repeat(20)
+        );
+        assert_eq!(peer("lost", &met()).to_string(), expected);
+    }
+
+    #[test]
+    fn a_status_line_is_one_object() {
         let hash = "ab".repeat(20);
         let expected = format!(
             "{{\"event\":\"status\",\"name\":\"a\\\"b\",\"info_hash\":\"{hash}\",\"status\":\"peer\",\
              \"have\":1,\"length\":2,\"down_rate\":3,\"up_rate\":4,\"downloaded\":5,\"uploaded\":6,\
              \"wasted\":7,\"peers\":8}}"
         );
-        assert_eq!(status(&report).to_string(), expected);
+        assert_eq!(status(&report()).to_string(), expected);
     }
 }

@@ -46,6 +46,58 @@ pub fn size(bytes: u64) -> String {
     unreachable!("the last unit takes every number")
 }
 
+/// Columns that a terminal gives the character: two for those of East Asia and for pictures. Where one
+/// takes less than we think, a row is shorter than it could be.
+fn column(c: char) -> usize {
+    let wide = matches!(u32::from(c),
+        0x1100..=0x115f | 0x231a..=0x231b | 0x2329..=0x232a | 0x23e9..=0x23f3 | 0x25fd..=0x27bf
+        | 0x2b1b..=0x2b55 | 0x2e80..=0xa4cf | 0xa960..=0xa97c | 0xac00..=0xd7a3 | 0xf900..=0xfaff
+        | 0xfe10..=0xfe6f | 0xff01..=0xff60 | 0xffe0..=0xffe6 | 0x16fe0..=0x18cff
+        | 0x1af00..=0x1b2ff | 0x1f000..=0x1faff | 0x20000..=0x3ffff);
+    1 + usize::from(wide)
+}
+
+/// Columns that a text takes on a terminal, at most.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    text.chars().map(column).sum()
+}
+
+/// As much of the beginning as has room in so many columns.
+#[must_use]
+pub fn head(text: &str, most: usize) -> &str {
+    let mut taken = 0;
+    let fits = |(_, c): &(usize, char)| {
+        taken += column(*c);
+        taken <= most
+    };
+    let end = text.char_indices().take_while(fits).last().map_or(0, |(at, c)| at + c.len_utf8());
+    &text[..end]
+}
+
+/// As much of the end as has room in so many columns.
+#[must_use]
+pub fn tail(text: &str, most: usize) -> &str {
+    let mut taken = 0;
+    let fits = |(_, c): &(usize, char)| {
+        taken += column(*c);
+        taken <= most
+    };
+    let start = text.char_indices().rev().take_while(fits).last().map_or(text.len(), |(at, _)| at);
+    &text[start..]
+}
+
+/// The text in so many columns; of a longer one the middle is left out, since names of one kind
+/// differ at their ends.
+#[must_use]
+pub fn middle(text: &str, most: usize) -> String {
+    if columns(text) <= most {
+        return text.to_owned();
+    }
+    let room = most.saturating_sub(1);
+    format!("{}~{}", head(text, room - room / 2), tail(text, room / 2))
+}
+
 /// A piece length as its makers count: `32 KiB`, or bytes if it is no whole number of KiB.
 #[must_use]
 pub fn piece_size(bytes: u32) -> String {
@@ -83,6 +135,19 @@ pub fn date(seconds: i64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_in_so_many_columns() {
+        assert_eq!((head("abc", 2), tail("abc", 2), columns("abc")), ("ab", "bc", 3));
+        assert_eq!((head("abc", 9), tail("abc", 9), head("abc", 0)), ("abc", "abc", ""));
+        let wide = "\u{65e5}\u{672c}\u{8a9e}";
+        assert_eq!((columns(wide), head(wide, 3), tail(wide, 5)), (6, &wide[..3], &wide[3..]));
+        assert_eq!(middle("disc-0000001.iso", 12), "disc-0~1.iso");
+        assert_eq!(
+            (middle("abc", 3), middle("abcd", 1), middle(wide, 0)),
+            ("abc".into(), "~".into(), "~".into())
+        );
+    }
 
     #[test]
     fn sizes() {

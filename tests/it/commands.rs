@@ -112,6 +112,10 @@ fn check_tells_complete_from_not() {
     let done = check();
     assert_eq!(code(&done), 0, "{done:?}");
     assert_eq!(text(&done.stdout), "lab  complete: 3 of 3 pieces are good\n");
+    let done = run(host.folder(), &["check", "torrents/lab.torrent", "--shareable", "no"]);
+    assert_eq!(code(&done), 1, "{done:?}");
+    let absent = "lab  not complete: 0 of 3 pieces are good; nothing is at no/lab, --shareable names another";
+    assert!(text(&done.stdout).starts_with(absent), "{done:?}");
 
     let mut bytes = fs::read(host.shareable().join("lab/a")).unwrap();
     bytes[20_000] ^= 1;
@@ -216,6 +220,36 @@ fn what_is_complete_is_told_in_order_and_not_waited_for() {
     }
     // Saving by and by, every five seconds, is not waited for.
     assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+}
+
+#[test]
+fn with_json_stdout_is_for_programs_only() {
+    let host = Host::new();
+    fs::write(host.folder().join("told.bin"), "told").unwrap();
+    let mut running = host.start(&[]);
+    let share = ["share", "told.bin", "--json"];
+    let done = host.command().args(share).args(host.arguments()).stdin(Stdio::null()).output();
+    let done = done.unwrap();
+    assert_eq!(code(&done), 0, "{done:?}");
+    assert_eq!(text(&done.stdout), "", "what is said to people is in the log");
+    for said in ["info-hash ", "get told.bin\n", "a peer runs here already"] {
+        assert!(text(&done.stderr).contains(said), "{done:?}");
+    }
+    assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn why_it_ends_is_in_the_log_file_too_and_a_slip_makes_no_folders() {
+    let folder = TempDir::new().unwrap();
+    for slip in ["get no.torrent", "share no.iso"] {
+        let mut words: Vec<&str> = slip.split(' ').collect();
+        words.extend(["--log-file", "log"]);
+        let done = run(folder.path(), &words);
+        assert_eq!(code(&done), 2, "{done:?}");
+        let log = fs::read_to_string(folder.path().join("log")).unwrap();
+        assert!(log.ends_with(&text(&done.stderr)) && log.contains(words[1]), "{log}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the log alone");
 }
 
 #[test]

@@ -15,8 +15,8 @@ import lab
 
 CLIENT = pathlib.Path(__file__).with_name("libtorrent_dht.py")
 PYTHON = "/usr/bin/python3"
-NODES_KNOWN = r"dht: ([1-9]\d*) nodes known"
-FOUND = r"the DHT knows [1-9]\d* more peers|received DHT peers: [1-9]"
+NODES_KNOWN = r"dht: ([1-9]\d*) nodes? known"
+FOUND = r"the DHT knows [1-9]\d* more peers?|received DHT peers: [1-9]"
 
 
 def missing():

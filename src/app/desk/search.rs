@@ -26,6 +26,8 @@ const GIVE_UP: Duration = Duration::from_millis(6_000);
 const AGAIN: Duration = Duration::from_millis(1_000);
 /// Times that one host is asked.
 const TRIES_MAX: u32 = 4;
+/// Hosts without an answer that are named in the one line that says so.
+const UNANSWERED_NAMED: usize = 3;
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,8 +55,10 @@ pub struct Search {
     again: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Asked {
+    /// Why it has no answer so far.
+    why_not: String,
     tries: u32,
     fetch: Option<FetchId>,
     /// When it is to be asked (again); `None` once it has answered or was given up.
@@ -130,7 +134,8 @@ impl Search {
     pub fn add_hosts(&mut self, now: Instant, hosts: impl IntoIterator<Item = SocketAddr>) {
         for host in hosts {
             if self.hosts.len() < SEARCH_HOSTS_MAX {
-                let new = Asked { tries: 0, fetch: None, due: Some(now) };
+                let why_not = "no answer".to_owned();
+                let new = Asked { why_not, tries: 0, fetch: None, due: Some(now) };
                 self.hosts.entry(host).or_insert(new);
             }
         }
@@ -185,6 +190,7 @@ impl Search {
             Ok(response) => {
                 let catalogue = Catalogue::parse(&response.body);
                 let Some(catalogue) = catalogue.filter(|_| response.status == 200) else {
+                    "it has no catalogue".clone_into(&mut asked.why_not);
                     return Vec::new();
                 };
                 // Who knows us only through others need not know of hosts beyond the LAN.
@@ -194,8 +200,10 @@ impl Search {
                 self.answers.push((host, catalogue));
             }
             // Just starting, perhaps.
-            Err(_) if asked.tries < TRIES_MAX => asked.due = Some(now + AGAIN),
-            Err(_) => {}
+            Err(why) => {
+                why.clone_into(&mut asked.why_not);
+                asked.due = (asked.tries < TRIES_MAX).then_some(now + AGAIN);
+            }
         }
         Vec::new()
     }
@@ -286,7 +294,10 @@ impl Search {
         for holding in ranked {
             let (info_hash, count) = (holding.info_hash, holding.holders.len());
             let hosts = if count == 1 { "host has" } else { "hosts have" };
-            lines.push(format!("{name}: {count} {hosts} it, info-hash {info_hash}"));
+            lines.push(match self.sought {
+                Sought::Name(_) => format!("{name}: {count} {hosts} it, info-hash {info_hash}"),
+                Sought::Hash(_) => format!("{name}: {count} {hosts} it"),
+            });
             for (addr, entry) in &holding.holders {
                 let percent = percent(entry);
                 lines.push(format!("  {addr}  {percent}%  {}", escape(&entry.status)));
@@ -314,9 +325,14 @@ impl Search {
             );
         }
         if self.answers.is_empty() {
-            let count = self.hosts.len();
+            let why = |(addr, asked): (&SocketAddr, &Asked)| {
+                format!("{addr}: {}", escape(&asked.why_not))
+            };
+            let whys: Vec<_> = self.hosts.iter().map(why).take(UNANSWERED_NAMED).collect();
+            let (count, whys) = (self.hosts.len(), whys.join(", "));
             return format!(
-                "{no_host} has {name}: {count} asked, none answered; name another with --peer ADDR"
+                "{no_host} has {name}: {count} asked, none answered ({whys}); name another with \
+                 --peer ADDR"
             );
         }
         let all = |pick: fn(&Catalogue) -> &Vec<String>| {

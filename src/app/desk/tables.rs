@@ -1,7 +1,6 @@
 //! Results as tables for people. Programs get the same results as JSON.
 
-use super::super::progress::bytes;
-use super::super::text::escape;
+use super::super::text::{escape, size};
 use serde_json::Value;
 
 /// A result of a command as text, each line ended.
@@ -31,7 +30,7 @@ fn status(torrents: &[Value]) -> String {
             text(of, "name"),
             text(of, "status"),
             format!("{}%", number(of, "percent")),
-            format!("{} of {}", bytes(have), bytes(length)),
+            format!("{} of {}", size(have), size(length)),
             down,
             up,
             number(of, "peers").to_string(),
@@ -78,7 +77,7 @@ fn files(files: &[Value]) -> String {
             _ => text(of, "status"),
         };
         let index = number(of, "index").to_string();
-        vec![index, text(of, "path"), bytes(length), format!("{percent}%"), status]
+        vec![index, text(of, "path"), size(length), format!("{percent}%"), status]
     });
     table(&["", "file", "size", "there", "status"], rows, "no files")
 }
@@ -98,7 +97,7 @@ fn flag(of: &Value, key: &str) -> bool {
 fn rate(of: &Value, key: &str) -> String {
     match number(of, key) {
         0 => "-".to_owned(),
-        rate => format!("{}/s", bytes(rate)),
+        rate => format!("{}/s", size(rate)),
     }
 }
 

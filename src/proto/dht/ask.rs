@@ -358,7 +358,8 @@ impl Dht {
                 let overlay = &mut self.overlays[v6];
                 let nodes = overlay.table.usable();
                 if core::mem::replace(&mut overlay.told, nodes) != nodes {
-                    log::info!("dht: {nodes} nodes known, our id is {own}");
+                    let known = if nodes == 1 { "node" } else { "nodes" };
+                    log::info!("dht: {nodes} {known} known, our id is {own}");
                     self.tell(Event::Joined(nodes));
                 }
             }

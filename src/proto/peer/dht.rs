@@ -194,7 +194,8 @@ impl Peer {
         }
         let new = self.learn_contacts(now, id, peers, false);
         if let Some(swarm) = self.swarms.get(&id).filter(|_| new > 0) {
-            log::info!("{}: the DHT knows {new} more peers", swarm.torrent.name);
+            let peers = if new == 1 { "peer" } else { "peers" };
+            log::info!("{}: the DHT knows {new} more {peers}", swarm.torrent.name);
         }
     }
 }

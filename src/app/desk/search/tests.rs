@@ -154,6 +154,14 @@ fn a_host_that_is_starting_is_asked_again_and_an_unresolved_name_is_waited_for()
         now = now + AGAIN;
     }
     assert_eq!(ask(&mut of, now).len(), 0);
+    // Who cannot be reached is named, with the reason.
+    of.add_hosts(now, [host(2)]);
+    let [News::Nobody(why)] = &of.turn(at(6000), false)[..] else { panic!() };
+    assert_eq!(
+        why,
+        "no host has big.iso: 2 asked, none answered (10.0.0.1:5000: refused, 10.0.0.2:5000: no \
+         answer); name another with --peer ADDR"
+    );
     let mut of = search();
     assert_eq!(of.turn(at(3000), true), []);
     assert!(matches!(of.turn(at(6000), true)[..], [News::Nobody(_)]));

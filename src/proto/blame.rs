@@ -107,9 +107,11 @@ mod tests {
         let mut blame = Blame::default();
         blame.supplied(piece, 0, source(1));
         blame.supplied(piece, 1, source(2));
+        assert!(!blame.is_suspect(piece), "any piece may come from several");
         assert_eq!(blame.failed(piece, 2, |n| Some([n as u8; 20])), None);
         assert!(blame.is_suspect(piece));
         let liars = blame.verified(piece, |n| Some([if n == 1 { 9 } else { 0 }; 20]));
         assert_eq!(liars, [source(2)]);
+        assert!(!blame.is_suspect(piece));
     }
 }

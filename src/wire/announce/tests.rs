@@ -58,7 +58,9 @@ fn what_is_absent_or_odd_has_a_meaning() {
     assert_eq!((r.port, r.left, r.event, r.numwant), (1, u64::MAX, Event::None, None));
     assert!(r.compact && !r.no_peer_id && r.key.is_none());
     assert!(asked("&port=1&compact=1").unwrap().compact);
-    assert_eq!(asked("&port=1&event=paused").unwrap().event, Event::Paused);
+    let event = |name: &str| asked(&format!("&port=1&event={name}")).unwrap().event;
+    assert_eq!([event("started"), event("paused")], [Event::Started, Event::Paused]);
+    assert_eq!([event("stopped"), event("stop")], [Event::Stopped, Event::None]);
 }
 
 #[test]
@@ -91,7 +93,9 @@ fn scrapes() {
     assert_eq!(parse_scrape(&two), Ok(vec![hash(), InfoHash([b'a'; 20])]));
     assert_eq!(parse_scrape(""), Err(QueryError::InfoHashes));
     assert_eq!(parse_scrape("info_hash=a"), Err(QueryError::InfoHashLength(1)));
-    let many = format!("info_hash={HASH}&").repeat(SCRAPE_MAX + 1);
+    let one = format!("info_hash={HASH}&");
+    assert_eq!(parse_scrape(&one.repeat(SCRAPE_MAX)).unwrap().len(), SCRAPE_MAX);
+    let many = one.repeat(SCRAPE_MAX + 1);
     assert_eq!(parse_scrape(&many), Err(QueryError::InfoHashes));
     let counts = Counts { complete: 1, incomplete: 2, partial_seeds: 1, downloaded: 3 };
     let files = [(InfoHash([b'b'; 20]), counts), (InfoHash([b'a'; 20]), Counts::default())];

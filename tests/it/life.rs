@@ -362,6 +362,27 @@ fn without_descriptors_it_waits_and_does_not_spin() {
     assert_eq!(peer.stop(), Some(0));
 }
 
+#[test]
+fn a_torrent_that_comes_while_no_descriptor_is_free_is_taken_later() {
+    let torrent = Torrent::single("late.bin", PIECE);
+    let host = Host::new();
+    torrent.write_content(&host.shareable());
+    let mut command = Command::new("sh");
+    command.current_dir(host.folder()).args(["-c", "ulimit -n 32; exec \"$0\" \"$@\""]);
+    let mut peer = Peer::spawn(command.arg(program()).args(host.arguments()));
+    peer.wait_for("no torrents yet");
+    let ip = address();
+    // More than there is room for, so that others come in where one is hung up on.
+    let crowd: Vec<Wire> = (0..100).map(|_| Wire::connect(host.addr, ip)).collect();
+    peer.wait_for("cannot accept");
+    host.add(&torrent);
+    peer.wait_for("cannot read the folder");
+    // Nothing in the folder changes from here on.
+    drop(crowd);
+    peer.wait_for("-> seeder");
+    assert_eq!(peer.stop(), Some(0));
+}
+
 /// User and system time of a process, in hundredths of a second.
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();

@@ -15,8 +15,9 @@ use percent_encoding::{percent_decode_str, percent_encode};
 
 /// Shortest interval we take from a tracker, so that none makes us hammer it.
 pub const INTERVAL_MIN: Duration = Duration::from_secs(5);
-/// Longest interval we take from a tracker, so that none makes us forget it.
-pub const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+/// Longest interval we take from a tracker, so that a slip of its does not make us forget it: a day. What trackers
+/// ask for is half an hour to some hours.
+pub const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Longest pause after a refusal that we take from a tracker.
 pub const RETRY_MAX: Duration = Duration::from_secs(24 * 3600);
 /// What we take where a tracker names no interval (BEP 3 says it must).

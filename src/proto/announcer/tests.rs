@@ -342,7 +342,9 @@ fn wanting_peers_waits_for_the_min_interval() {
 
 #[test]
 fn intervals_are_obeyed_within_reason() {
-    for (interval, min, due) in [(60, 30, 60), (0, 0, 5), (30, 90, 90), (99_999, 5, 3600)] {
+    let day = 24 * 3600;
+    let cases = [(60, 30, 60), (0, 0, 5), (30, 90, 90), (7_200, 5_400, 7_200), (99_999, 5, day)];
+    for (interval, min, due) in cases {
         let mut a = announcer(Some("10.0.0.9"), &[]);
         let _ = poll(&mut a, at(0)).unwrap();
         let _ = a.handle_answer(at(0), &body(interval, min), false);

@@ -37,6 +37,8 @@ pub enum Closed {
     Paused,
     /// Another host has our name: a copy of our state folder.
     SameName,
+    /// The host we dialed is there, and nobody listens.
+    Refused,
     /// The socket failed: reset, unreachable, timed out.
     Reset(String),
     /// We are stopping, or the torrent was removed.
@@ -82,7 +84,7 @@ impl Closed {
     /// Whether the connection was lost rather than ended on purpose.
     #[must_use]
     pub const fn is_loss(&self) -> bool {
-        matches!(self, Self::Fin | Self::Reset(_) | Self::Silent | Self::Dial(_))
+        matches!(self, Self::Fin | Self::Reset(_) | Self::Silent | Self::Dial(_) | Self::Refused)
     }
 }
 
@@ -122,6 +124,7 @@ impl fmt::Display for Closed {
             Self::Own => f.write_str("that is ourselves"),
             Self::Paused => f.write_str("paused"),
             Self::SameName => f.write_str("it has our peer id, as a copy of our folders would"),
+            Self::Refused => f.write_str("cannot connect: connection refused"),
             Self::Reset(why) => f.write_str(why),
             Self::Stopping => f.write_str("stopping"),
             Self::Silent => f.write_str("silent for too long"),

@@ -3,9 +3,10 @@
 use crate::units::id::ConnId;
 use crate::units::limits::{
     CONTACTS_MAX, CONTACTS_SAVED_MAX, PORTS_REST, REDIAL_FIRST, REDIAL_KNOWN_MAX, REDIAL_OTHER_MAX,
-    REDIAL_OTHER_TRIES,
+    REDIAL_OTHER_TRIES, REDIAL_REFUSED_TRIES,
 };
 use crate::units::time::{Duration, Instant};
+use crate::wire::address::is_lan;
 use core::cmp::Reverse;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ struct Contact {
     priority: u32,
     /// A connection has led there before.
     tried: bool,
+    /// A handshake has succeeded there.
+    met: bool,
     /// It has said `stopped`: with the end of the connection it is forgotten.
     left: bool,
     /// It has all content, and only gave its port to another.
@@ -50,6 +53,8 @@ pub enum Ending {
     NoPort,
     /// It is ourselves: never again.
     Own,
+    /// The host is up, and nobody listens there.
+    Refused,
     /// We had nothing for each other.
     Useless,
 }
@@ -70,8 +75,17 @@ impl Contacts {
         }
         let room = known || self.map.len() < CONTACTS_MAX;
         if room {
-            let (conn, failures, tried, left, gave_way, next) = (None, 0, false, false, false, now);
-            let contact = Contact { known, conn, failures, priority, tried, left, gave_way, next };
+            let contact = Contact {
+                known,
+                conn: None,
+                failures: 0,
+                priority,
+                tried: false,
+                met: false,
+                left: false,
+                gave_way: false,
+                next: now,
+            };
             self.map.insert(addr, contact);
         }
         room
@@ -133,6 +147,7 @@ impl Contacts {
     pub fn proved(&mut self, addr: SocketAddr) {
         if let Some(contact) = self.map.get_mut(&addr) {
             contact.failures = 0;
+            contact.met = true;
         }
     }
 
@@ -148,6 +163,12 @@ impl Contacts {
         let Some(contact) = self.map.get_mut(&addr) else { return };
         contact.conn = None;
         contact.gave_way = ending == Ending::GaveWay;
+        // A program that was killed is often started again, and asking a host that answers costs nobody anything.
+        // Where we have not met a peer, only the user's word makes us so stubborn.
+        let stubborn = ending == Ending::Refused
+            && is_lan(addr.ip())
+            && (contact.known || contact.met)
+            && contact.failures < REDIAL_REFUSED_TRIES;
         let cap = if contact.known { REDIAL_KNOWN_MAX } else { REDIAL_OTHER_MAX };
         let pause = match ending {
             Ending::Own => {
@@ -158,15 +179,24 @@ impl Contacts {
             Ending::Useless => USELESS_PAUSE,
             Ending::NoPort => PORTS_REST,
             Ending::GaveWay => REDIAL_FIRST,
-            Ending::Failed | Ending::Lost => {
+            Ending::Failed | Ending::Lost | Ending::Refused => {
                 let doubled = REDIAL_FIRST * (1 << contact.failures.min(10));
                 contact.failures += 1;
+                let doubled = if stubborn { REDIAL_FIRST } else { doubled };
                 doubled.min(cap)
             }
         };
         contact.next = now + pause;
-        if !contact.known && (contact.left || contact.failures > REDIAL_OTHER_TRIES) {
+        let given_up = contact.failures > REDIAL_OTHER_TRIES && !stubborn;
+        if !contact.known && (contact.left || given_up) {
             self.map.remove(&addr);
+        }
+    }
+
+    /// Nobody listens there, as was seen just now for another torrent: the next dial can wait as long.
+    pub fn refused(&mut self, addr: SocketAddr, now: Instant) {
+        if let Some(contact) = self.map.get_mut(&addr).filter(|c| c.conn.is_none()) {
+            contact.next = contact.next.max(now + REDIAL_FIRST);
         }
     }
 
@@ -251,6 +281,48 @@ mod tests {
         contacts.proved(addr);
         contacts.release(addr, Ending::Lost, at(now));
         assert_eq!(contacts.next_due(true), Some(at(now + 1)));
+    }
+
+    #[test]
+    fn a_lan_host_that_refuses_is_dialed_every_second_for_a_minute() {
+        let (lan, far) =
+            (SocketAddr::from(([10, 0, 0, 1], 5000)), SocketAddr::from(([8, 8, 8, 8], 1)));
+        let pauses = |addr, known, met, ending| {
+            let mut contacts = Contacts::default();
+            contacts.add(addr, known, 0, at(0));
+            if met {
+                contacts.proved(addr);
+                contacts.release(addr, Ending::Lost, at(0));
+            }
+            let next = |_| {
+                contacts.release(addr, ending, at(100));
+                contacts.next_due(false).map(|next| (next - at(100)).as_secs())
+            };
+            (0..70).map_while(next).collect::<Vec<_>>()
+        };
+        let known = pauses(lan, true, true, Ending::Refused);
+        assert_eq!((known.len(), &known[57..61]), (70, &[1, 1, 5, 5][..]));
+        assert!(known[..59].iter().all(|&pause| pause == 1), "{known:?}");
+        assert_eq!(pauses(lan, false, true, Ending::Refused), [1; 59], "then it is forgotten");
+        assert_eq!(pauses(lan, true, false, Ending::Refused)[..61], [&[1; 60][..], &[5]].concat());
+        // Who never answered, who does not answer now, and who is far away, costs more.
+        assert_eq!(pauses(lan, false, false, Ending::Refused), [1, 2, 4, 8, 16, 32]);
+        assert_eq!(pauses(lan, true, true, Ending::Failed)[..4], [2, 4, 5, 5]);
+        assert_eq!(pauses(far, true, true, Ending::Refused)[..4], [2, 4, 5, 5]);
+        assert_eq!(pauses(far, false, true, Ending::Refused), [2, 4, 8, 16, 32]);
+    }
+
+    #[test]
+    fn who_refused_for_another_torrent_is_not_dialed_in_the_same_moment() {
+        let addr = |n: u16| SocketAddr::from(([10, 0, 0, 1], n));
+        let mut contacts = Contacts::default();
+        (1..=3).for_each(|n| assert!(contacts.add(addr(n), true, 0, at(0))));
+        contacts.release(addr(2), Ending::Useless, at(0));
+        contacts.release(addr(3), Ending::Own, at(0));
+        (1..=4).for_each(|n| contacts.refused(addr(n), at(2)));
+        assert_eq!((contacts.due(at(2), true), contacts.due(at(3), true)), (None, Some(addr(1))));
+        contacts.refused(addr(1), at(100));
+        assert_eq!(contacts.due(at(100), true), Some(addr(2)), "no date comes nearer");
     }
 
     #[test]

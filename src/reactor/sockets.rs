@@ -204,6 +204,7 @@ pub fn words(error: &io::Error) -> String {
 fn dial_error(error: &io::Error) -> DialError {
     match error.kind() {
         io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable => DialError::PortBusy,
+        io::ErrorKind::ConnectionRefused => DialError::Refused,
         _ => DialError::Failed(words(error)),
     }
 }

@@ -196,6 +196,9 @@ pub const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(30);
 pub const PORTS_REST: Duration = Duration::from_secs(1);
 /// First pause before a known host is dialed again.
 pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
+/// Dials of a LAN host that refuses, that pause apart, before the pause grows: it is up, and its program may be
+/// started again within a minute.
+pub const REDIAL_REFUSED_TRIES: u32 = 60;
 /// Longest pause before a known host is dialed again.
 pub const REDIAL_KNOWN_MAX: Duration = Duration::from_secs(5);
 /// Longest pause before another address is dialed again.

@@ -22,7 +22,7 @@ const SEEDS: u64 = 100;
 
 /// Why a call comes to nothing where nobody listens.
 fn refused() -> reactor_peer::proto::peer::DialError {
-    reactor_peer::proto::peer::DialError::Failed("connection refused".into())
+    reactor_peer::proto::peer::DialError::Refused
 }
 
 fn number(name: &str) -> Option<u64> {

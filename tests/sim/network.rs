@@ -1,6 +1,7 @@
 //! Links between two hosts: bytes on the way, windows, how they end.
 
 use reactor_peer::proto::output::Via;
+use reactor_peer::proto::peer::DialError;
 use reactor_peer::units::id::ConnId;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -41,7 +42,7 @@ pub enum Happening {
     /// A call arrives at the host that was dialed.
     Called(usize),
     /// The answer to a call: connected, or why not.
-    Answered(usize, Result<(), &'static str>),
+    Answered(usize, Result<(), DialError>),
     /// Bytes arrive at this end.
     Bytes(usize, usize, Vec<u8>),
     /// The other end has closed: FIN, or with words, RST.

@@ -230,6 +230,7 @@ fn ending_of(why: &Closed, phase: &Result<Phase, Closed>) -> Ending {
         Closed::Banned => Ending::Banned,
         Closed::Own => Ending::Own,
         Closed::BothSeeders | Closed::Duplicate | Closed::NothingNew => Ending::Useless,
+        Closed::Refused => Ending::Refused,
         Closed::MakeRoom if matches!(phase, Ok(Phase::Peering(p)) if p.is_seeder()) => {
             Ending::GaveWay
         }

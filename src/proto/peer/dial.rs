@@ -88,10 +88,17 @@ impl Peer {
         let Some(conn) = self.connection(id) else { return };
         let (remote, port) = (conn.remote, conn.lease.and_then(Lease::port));
         let Ok(Phase::Dialing { purpose, .. }) = conn.phase else { return };
-        let DialError::Failed(why) = error else {
-            return self.retry_from_next_port(now, id, remote, purpose, port);
-        };
-        self.close(now, id, Closed::Dial(why));
+        match error {
+            DialError::PortBusy => {
+                return self.retry_from_next_port(now, id, remote, purpose, port);
+            }
+            DialError::Refused => {
+                self.close(now, id, Closed::Refused);
+                // It would refuse for another torrent as well.
+                self.swarms.values_mut().for_each(|swarm| swarm.contacts.refused(remote, now));
+            }
+            DialError::Failed(why) => self.close(now, id, Closed::Dial(why)),
+        }
         self.dial_due(now);
     }
 

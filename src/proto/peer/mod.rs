@@ -128,6 +128,8 @@ impl Config {
 pub enum DialError {
     /// The local port is in use, or its last connection to that address rests in TIME_WAIT.
     PortBusy,
+    /// The host is there, and nobody listens.
+    Refused,
     /// Anything else, in the system's words.
     Failed(String),
 }

@@ -59,7 +59,7 @@ impl World {
         }
         let refused = self.faulty && self.rng.below(10) == 0;
         if refused || self.hosts[to].peer.is_none() {
-            return self.schedule(at, Happening::Answered(link, Err("connection refused")));
+            return self.schedule(at, Happening::Answered(link, Err(DialError::Refused)));
         }
         self.links[link].ends[1].arrives_at = at;
         self.schedule(at, Happening::Answered(link, Ok(())));
@@ -76,7 +76,7 @@ impl World {
         }
     }
 
-    pub(super) fn answered(&mut self, link: usize, answer: Result<(), &'static str>) {
+    pub(super) fn answered(&mut self, link: usize, answer: Result<(), DialError>) {
         let client_port = self.links[link].client_port;
         let end = &mut self.links[link].ends[0];
         let (host, Some(conn)) = (end.host, end.conn) else { return };
@@ -84,7 +84,7 @@ impl World {
         let local = SocketAddr::new(self.hosts[host].ip, client_port);
         self.input(host, |peer, now, _| match answer {
             Ok(()) => peer.handle_connected(now, conn, local),
-            Err(why) => peer.handle_dial_failed(now, conn, DialError::Failed(why.into())),
+            Err(why) => peer.handle_dial_failed(now, conn, why),
         });
     }
 

@@ -157,7 +157,7 @@ fn a_tracker_or_host_that_is_away_may_come_back() {
     let ip = "10.0.0.8".parse().unwrap();
     peer.handle_resolved(now, &named, &Asker::Dialer(None), Ok(vec![(ip, false)]));
     let (conn, _) = dials(&mut peer).unwrap();
-    let refused = crate::proto::peer::DialError::Failed("connection refused".into());
+    let refused = crate::proto::peer::DialError::Refused;
     peer.handle_dial_failed(now, conn, refused);
     let search = peer.search(swarm).unwrap();
     assert!(search.unanswered);

@@ -9,6 +9,7 @@ mod late_blocks;
 mod names;
 mod pace;
 mod ports;
+mod refused;
 mod room;
 mod silence;
 mod turnover;

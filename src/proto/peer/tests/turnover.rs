@@ -105,7 +105,7 @@ impl Crowd {
                         self.asked.push(conn);
                         continue;
                     }
-                    let refused = DialError::Failed("connection refused".into());
+                    let refused = DialError::Refused;
                     self.peer.handle_dial_failed(self.now, conn, refused);
                 }
                 Action::Dial { conn, remote, .. } => {

@@ -73,6 +73,14 @@ pub enum Phase {
         /// When to give up.
         deadline: Instant,
     },
+    /// An HTTP request is refused before all of it has come. What still comes is dropped: a close that leaves bytes
+    /// unread is a reset, which takes the answer away from who has not read it yet.
+    Refusing {
+        /// When to give up.
+        deadline: Instant,
+        /// Bytes that may still come.
+        left: usize,
+    },
     /// Our request is sent; the answer of another peer's catalogue is coming in.
     Fetching {
         /// Which request.
@@ -197,6 +205,7 @@ impl Connection {
                 | Phase::Handshaking { deadline, .. }
                 | Phase::Asked { deadline, .. }
                 | Phase::Answering { deadline }
+                | Phase::Refusing { deadline, .. }
                 | Phase::Fetching { deadline, .. }
                 | Phase::Offered { deadline, .. }
                 | Phase::Announcing { deadline, .. },

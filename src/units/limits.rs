@@ -110,6 +110,10 @@ pub const DIAL_WITHIN: Duration = Duration::from_secs(5);
 pub const LAN_DIAL_WITHIN: Duration = Duration::from_secs(1);
 /// An HTTP request must have arrived, and its answer be taken, by then.
 pub const HTTP_WITHIN: Duration = Duration::from_secs(5);
+/// Bytes of a request we do not take that are read and dropped, so that our refusal is not lost to a reset.
+pub const HTTP_REFUSED_MAX: usize = 1024 * 1024;
+/// Who was refused has hung up by then, or we do.
+pub const HTTP_REFUSED_WITHIN: Duration = Duration::from_secs(1);
 /// A tracker must have answered by then.
 pub const ANNOUNCE_WITHIN: Duration = Duration::from_secs(15);
 /// Bytes of the largest HTTP request head.
@@ -219,6 +223,7 @@ const _: () = assert!(REQUESTS_OUT_START <= REQUESTS_OUT_MAX);
 const _: () = assert!(BLOCKS_A_CALL_MIN <= BLOCKS_A_CALL);
 const _: () = assert!(BLOCKS_A_CALL * (BLOCK_BYTES as usize) <= TURN_BYTES_MAX);
 const _: () = assert!(REDIAL_FIRST.as_micros() <= REDIAL_KNOWN_MAX.as_micros());
+const _: () = assert!(HTTP_REFUSED_WITHIN.as_micros() <= HTTP_WITHIN.as_micros());
 const _: () = assert!(COLD_AGAIN.as_micros() < COLD_WITHIN.as_micros());
 const _: () = assert!(KEEP_ALIVE_SPREAD.as_secs() < KEEP_ALIVE_AFTER.as_secs());
 const _: () = assert!(KEEP_ALIVE_AFTER.as_secs() < SILENCE_MAX.as_secs());

@@ -6,8 +6,8 @@ use crate::wire::{
     accept, escape, handshake, http, http_raw, message, split_answer, Wire, EXTENDED, EXTENSION,
     INTERESTED, PLAIN, UNCHOKE,
 };
-use std::io::{BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 
 /// A seeder that tracks its torrent.
 fn tracking(name: &str) -> (Torrent, Host, Peer) {
@@ -229,6 +229,29 @@ fn a_request_one_byte_at_a_time_and_a_head() {
     same(&split_answer(&wire.read_to_end()), &expected(1, 1, ip, &[host.addr]));
     let head = http_raw(host.addr, ip, format!("HEAD {target} HTTP/1.1\r\n\r\n").as_bytes());
     assert_eq!(head, ("HTTP/1.1 200 OK".to_owned(), vec![]));
+}
+
+/// An answer that is followed by a reset may be lost, and one that is not awaited is none.
+#[test]
+fn the_answer_reaches_who_asks_too_much_or_ends_its_half() {
+    let (torrent, host, _peer) = tracking("odd.bin");
+    let ip = address();
+    for (request, status) in [
+        (format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(60_000)), "431"),
+        (format!("POST / HTTP/1.1\r\nContent-Length: 60000\r\n\r\n{}", "a".repeat(60_000)), "405"),
+        ("GET / HTTP/1.0\r\n\r\n".to_owned(), "200"),
+        (format!("GET {} HTTP/1.0\r\n\r\n", announce(&torrent, b'1', 6_881, "")), "200"),
+    ] {
+        let mut stream = TcpStream::connect(host.addr).unwrap();
+        stream.set_read_timeout(Some(crate::process::LIMIT)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap_or_else(|error| panic!("{status}: {error}"));
+        assert!(split_answer(&answer).0.contains(status), "{}", answer.escape_ascii());
+    }
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(9_000));
+    assert!(http_raw(host.addr, ip, long.as_bytes()).0.contains("431"), "and ends by itself");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::proto::output::{Action, Asked, Asker, Event, Via};
 use crate::proto::swarm::{Stage, Swarm};
 use crate::proto::tracker::Announced;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{HTTP_HEAD_MAX, HTTP_WITHIN, ROOM_AGAIN_AFTER};
+use crate::units::limits::{HTTP_HEAD_MAX, HTTP_REFUSED_MAX, HTTP_WITHIN, ROOM_AGAIN_AFTER};
 use crate::units::time::Instant;
 use crate::wire::address::{is_dialable, is_lan, Host, HostPort, Scheme};
 use crate::wire::announce::Event as Said;
@@ -258,17 +258,20 @@ impl Peer {
         };
         let Ok(Phase::Asked { bytes, .. }) = &conn.phase else { return };
         let local = conn.local.unwrap_or(conn.remote);
-        let answer = match http::parse_request(bytes) {
+        let deadline = now + HTTP_WITHIN;
+        let refuses = |status, why: String| {
+            let phase = Phase::Refusing { deadline, left: HTTP_REFUSED_MAX };
+            (http::answer(status, "text/plain", why.as_bytes()), phase)
+        };
+        let (answer, phase) = match http::parse_request(bytes) {
             Ok(None) if bytes.len() <= HTTP_HEAD_MAX => return,
-            Ok(None) => http::answer(431, "text/plain", b"request too large\n"),
-            Err(error) => {
-                http::answer(error.status(), "text/plain", format!("{error}\n").as_bytes())
-            }
+            Ok(None) => refuses(431, "request too large\n".into()),
+            Err(error) => refuses(error.status(), format!("{error}\n")),
             Ok(Some(request)) if !matches!(request.path(), "/announce" | "/scrape") => {
                 log::debug!("<- {} {request}", conn.remote);
                 let head = request.method == http::Method::Head;
                 let asked = Asked { conn: id, local, head, target: request.target.to_owned() };
-                conn.phase = Ok(Phase::Answering { deadline: now + HTTP_WITHIN });
+                conn.phase = Ok(Phase::Answering { deadline });
                 return self.events.push_back(Event::Asked(asked));
             }
             Ok(Some(request)) => {
@@ -278,12 +281,12 @@ impl Peer {
                 if let Some(announced) = answer.announced {
                     self.heard_announce(now, &announced);
                 }
-                answer.bytes
+                (answer.bytes, Phase::Answering { deadline })
             }
         };
         if let Some(conn) = self.connection(id) {
             conn.outgoing.push_bytes(&answer);
-            conn.phase = Ok(Phase::Answering { deadline: now + HTTP_WITHIN });
+            conn.phase = Ok(phase);
         }
         self.want_send(id);
         self.dial_due(now);

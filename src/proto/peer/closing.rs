@@ -17,6 +17,12 @@ impl Peer {
     pub fn handle_closed(&mut self, now: Instant, id: ConnId, error: Option<String>) {
         let Some(conn) = self.connection(id) else { return };
         let why = match (&conn.phase, error) {
+            // Some ask, and end their own half at once: the answer goes out all the same, and then we close.
+            (Ok(Phase::Answering { .. }), None) => return,
+            (&Ok(Phase::Refusing { deadline, .. }), None) if !conn.outgoing.is_empty() => {
+                return conn.phase = Ok(Phase::Answering { deadline });
+            }
+            (Ok(Phase::Refusing { .. }), None) => Closed::HttpDone,
             (Ok(Phase::Peering(p)), error) if p.is_seeder() => {
                 let swarm = p.swarm;
                 match error {

@@ -139,6 +139,11 @@ impl Peer {
                 self.announce_received(now, id, all);
                 Ok(())
             }
+            Ok(Phase::Refusing { left, .. }) => {
+                let rest = left.checked_sub(core::mem::take(bytes).len());
+                *left = rest.ok_or(Closed::HttpDone)?;
+                Ok(())
+            }
             Ok(Phase::Fetching { .. }) => {
                 let all = core::mem::take(bytes);
                 self.fetch_received(now, id, all);

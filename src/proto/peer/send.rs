@@ -6,7 +6,7 @@ use crate::proto::connection::Phase;
 use crate::proto::outgoing::{span_of, SendPlan};
 use crate::proto::turns::{Need, Wish};
 use crate::units::id::ConnId;
-use crate::units::limits::LONG_PIECE_BYTES;
+use crate::units::limits::{HTTP_REFUSED_WITHIN, LONG_PIECE_BYTES};
 use crate::units::time::Instant;
 
 impl Peer {
@@ -85,6 +85,10 @@ impl Peer {
         }
         match conn.phase {
             Ok(Phase::Answering { .. }) => self.close(now, id, Closed::HttpDone),
+            Ok(Phase::Refusing { ref mut deadline, .. }) => {
+                *deadline = (*deadline).min(now + HTTP_REFUSED_WITHIN);
+                self.arm(now, id);
+            }
             Ok(Phase::Peering(_)) => {
                 self.send_metadata(id);
                 self.part_if_useless(now, id);

@@ -150,8 +150,11 @@ impl Peer {
     fn tick_connection(&mut self, now: Instant, id: ConnId) {
         let Some(conn) = self.connection(id) else { return };
         if conn.deadline().is_some_and(|deadline| deadline <= now) {
-            let dialing = matches!(conn.phase, Ok(Phase::Dialing { .. }));
-            let why = if dialing { Closed::Dial("timed out".into()) } else { Closed::Silent };
+            let why = match conn.phase {
+                Ok(Phase::Dialing { .. }) => Closed::Dial("timed out".into()),
+                Ok(Phase::Refusing { .. }) if conn.outgoing.is_empty() => Closed::HttpDone,
+                _ => Closed::Silent,
+            };
             return self.close(now, id, why);
         }
         if conn.peering().is_none() {

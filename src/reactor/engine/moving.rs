@@ -79,7 +79,11 @@ impl Reactor {
                 self.write_back.wrote(&self.storage, written - now);
             }
             Moved::Blocked | Moved::Cold => {}
-            Moved::End => self.peer.handle_closed(now, id, None),
+            Moved::End => {
+                self.peer.handle_closed(now, id, None);
+                // It may have ended its half only, and wait for our answer.
+                self.link(id).into_iter().for_each(|link| link.readable = false);
+            }
             Moved::Failed(error) => {
                 self.peer.handle_closed(now, id, Some(sockets::words(&error)));
             }

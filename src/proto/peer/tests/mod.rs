@@ -5,6 +5,7 @@ mod answers;
 mod chosen;
 mod dht;
 mod full_disk;
+mod http;
 mod late_blocks;
 mod names;
 mod pace;

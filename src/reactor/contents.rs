@@ -1,6 +1,7 @@
 //! From a .torrent to content that can be served: what is there, what it is worth, and the record
 //! from which it goes on.
 
+use super::adopt::{self, Kept};
 use super::arrange;
 use super::flush::{find_stamps, stamps, FlushJob};
 use super::folders::{self, Layout, Located};
@@ -64,6 +65,8 @@ pub struct Content {
     nowhere: Padding,
     /// Its files get their room still: nothing is checked before.
     pub reserving: bool,
+    /// Its files that are kept as they are, once they are being copied.
+    kept: Option<Vec<Kept>>,
     /// Pieces whose check has not ended.
     pub unchecked: u32,
     /// Pieces that were found good by checking.
@@ -226,6 +229,7 @@ impl Content {
             fresh,
             nowhere,
             reserving: false,
+            kept: None,
             unchecked,
             found,
             lacking,
@@ -288,6 +292,7 @@ impl Content {
     pub fn settle(
         &mut self,
         swarm: SwarmId,
+        have: &Bitfield,
         places: &Places,
         storage: &mut Storage,
     ) -> Result<bool, StoreError> {
@@ -322,9 +327,10 @@ impl Content {
             let root = folders::part_path(&places.shareable, &self.layout);
             arrange::find(&mut self.layout, &self.metainfo, &root);
         } else {
+            let Some(kept) = self.copied(swarm, have, places, storage)? else { return Ok(true) };
             storage.close(swarm);
-            folders::adopt(&places.shareable, &self.layout)
-                .map_err(|error| StoreError::new(format!("adopt {name}: {error}")))?;
+            adopt::adopt(&places.shareable, &self.layout, &kept)
+                .map_err(|e| adopt::not_adopted(&self.layout, &e))?;
             let root = folders::part_path(&places.shareable, &self.layout);
             uncover(&mut self.layout, &self.metainfo, &root)?;
             log::warn!("{name}: {} of {total} pieces are good, fetching the rest", self.found);
@@ -333,6 +339,30 @@ impl Content {
         (self.stamps, self.saved) = (None, None);
         storage.open_write(swarm, &self.layout, &self.root(places))?;
         Ok(true)
+    }
+
+    /// The files that were copied, perhaps none; `None` where that is only now asked for.
+    fn copied(
+        &mut self,
+        swarm: SwarmId,
+        have: &Bitfield,
+        places: &Places,
+        storage: &mut Storage,
+    ) -> Result<Option<Vec<Kept>>, StoreError> {
+        if self.reserving {
+            return Ok(None);
+        }
+        if let Some(kept) = self.kept.take() {
+            return Ok(Some(kept));
+        }
+        let kept = adopt::prepare(&places.shareable, &self.layout, &self.metainfo, have)?;
+        if kept.is_empty() {
+            return Ok(Some(kept));
+        }
+        self.place = Place::Doubtful;
+        storage.reserve_copies(swarm, &self.layout, &kept);
+        self.kept = Some(kept);
+        Ok(None)
     }
 
     /// Gives content its final name: all that is wanted of it is there, and `have` says what else.
@@ -512,9 +542,13 @@ fn stand(
     let before = found.map_err(|error| failed("look at", &root, &error))?;
     // More files are chosen than were: what is there is as we left it, and goes on.
     let as_left = |r: &Resume| !r.verified.is_empty() && r.files == before;
-    if place == Place::Doubtful && record.is_some_and(as_left) {
-        if let Ok(part) = folders::adopt(&places.shareable, layout) {
-            (place, root) = (Place::Part, part);
+    if let Some(r) = record.filter(|r| place == Place::Doubtful && as_left(r)) {
+        let is_whole = |index| arrange::is_whole(metainfo, index, &r.verified);
+        let kept = adopt::kept_files(&places.shareable, layout, is_whole);
+        if kept.is_ok_and(|kept| kept.is_empty()) {
+            if let Ok(part) = adopt::adopt(&places.shareable, layout, &[]) {
+                (place, root) = (Place::Part, part);
+            }
         }
     }
     if place == Place::Part && !fresh {

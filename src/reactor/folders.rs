@@ -9,7 +9,7 @@ use crate::wire::digest;
 use rustix::fs::{Access, Mode, OFlags, RenameFlags, CWD};
 use rustix::io::Errno;
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -92,48 +92,6 @@ pub fn final_path(shareable: &Path, layout: &Layout) -> PathBuf {
 #[must_use]
 pub fn part_path(shareable: &Path, layout: &Layout) -> PathBuf {
     with_suffix(shareable, layout, ".part")
-}
-
-/// Makes the NAME that differs the NAME.part to be completed, in place. A file that is longer
-/// than the torrent says is kept whole at NAME.before, and its first bytes are copied.
-///
-/// # Errors
-/// As the file system says; also when there is a NAME.part already, or NAME is not [`is_own`].
-pub fn adopt(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
-    let (whole, part) = (final_path(shareable, layout), part_path(shareable, layout));
-    if !is_own(shareable, layout) {
-        return Err(refused("it is a link, or not what the torrent says"));
-    }
-    if part.symlink_metadata().is_ok() {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    if !layout.multi_file {
-        let length = layout.geometry.length();
-        if whole.symlink_metadata()?.len() > length {
-            let before = set_aside(shareable, layout)?;
-            copy_start(&before, &part, length)?;
-        } else {
-            rename_new(&whole, &part)?;
-        }
-        return Ok(part);
-    }
-    rename_new(&whole, &part)?;
-    let mut before = None;
-    for file in layout.stored() {
-        let Ok(there) = stat_content(&part, &file.path) else { continue };
-        if !there.is_file() || there.len() <= file.length {
-            continue;
-        }
-        let before = match &before {
-            Some(before) => before,
-            None => before.insert(new_folder_before(shareable, layout)?),
-        };
-        let (short, long) = (part.join(&file.path), before.join(&file.path));
-        fs::create_dir_all(long.parent().unwrap_or(before))?;
-        rename_new(&short, &long)?;
-        copy_start(&long, &short, file.length)?;
-    }
-    Ok(part)
 }
 
 /// Whether NAME is itself the file or folder that the torrent says. What a link leads to is not ours to write.
@@ -339,11 +297,11 @@ pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(about.f_bavail.saturating_mul(about.f_frsize))
 }
 
-fn stat_content(root: &Path, path: &Path) -> io::Result<Metadata> {
+pub(super) fn stat_content(root: &Path, path: &Path) -> io::Result<Metadata> {
     open_content(root, path, Open::Stat)?.metadata()
 }
 
-fn refused(reason: &str) -> io::Error {
+pub(super) fn refused(reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
@@ -400,7 +358,7 @@ pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn new_folder_before(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
+pub(super) fn new_folder_before(shareable: &Path, layout: &Layout) -> io::Result<PathBuf> {
     first_free_before(shareable, layout, |before| fs::create_dir(before))
 }
 
@@ -423,13 +381,6 @@ fn first_free_before(
             result => return result.map(|()| before),
         }
     }
-}
-
-/// Copies the first `length` bytes into a new file (by copy_file_range where that works).
-fn copy_start(from: &Path, to: &Path, length: u64) -> io::Result<()> {
-    let mut to = File::options().write(true).create_new(true).open(to)?;
-    io::copy(&mut File::open(from)?.take(length), &mut to)?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -501,36 +452,6 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn short_file_is_adopted_in_place_and_long_one_is_kept() {
-        let folder = TempDir::new().unwrap();
-        let layout = layout(&[("", 5)], 16);
-        let whole = put(&folder, "name", b"123");
-        let inode = whole.metadata().unwrap().ino();
-        assert_eq!(locate(folder.path(), &layout), Located::Differs(whole));
-        let part = adopt(folder.path(), &layout).unwrap();
-        assert_eq!(part.metadata().unwrap().ino(), inode);
-        assert_eq!(names(&folder), ["name.part"]);
-
-        put(&folder, "name", b"1234567");
-        assert_eq!(adopt(folder.path(), &layout).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        fs::remove_file(&part).unwrap();
-        assert_eq!(fs::read(adopt(folder.path(), &layout).unwrap()).unwrap(), b"12345");
-        assert_eq!(names(&folder), ["name.before", "name.part"]);
-        assert_eq!(fs::read(folder.path().join("name.before")).unwrap(), b"1234567");
-    }
-
-    #[test]
-    fn folder_with_one_long_file_is_adopted() {
-        let folder = TempDir::new().unwrap();
-        let layout = layout(&[("a/b/long", 3), ("empty", 0), ("gone", 9)], 16);
-        put(&folder, "name/a/b/long", b"12345");
-        let part = adopt(folder.path(), &layout).unwrap();
-        assert_eq!(fs::read(part.join("a/b/long")).unwrap(), b"123");
-        assert_eq!(fs::read(folder.path().join("name.before/a/b/long")).unwrap(), b"12345");
-        assert_eq!(stamps(&part, &layout)[1..], [(0, 0, 0), (0, 0, 0)]);
-    }
-
-    #[test]
     fn where_we_may_not_write_is_known_before() {
         let folder = TempDir::new().unwrap();
         let one = layout(&[("", 5)], 16);
@@ -547,20 +468,6 @@ pub(super) mod tests {
         // Root may write everywhere.
         let expected = if rustix::process::geteuid().is_root() { Ok(()) } else { Err(root) };
         assert_eq!(refused, expected);
-    }
-
-    #[test]
-    fn what_is_not_ours_is_not_adopted() {
-        let folder = TempDir::new().unwrap();
-        let one = layout(&[("", 5)], 16);
-        fs::create_dir(folder.path().join("name")).unwrap();
-        assert!(adopt(folder.path(), &one).is_err());
-        set_aside(folder.path(), &one).unwrap();
-        put(&folder, "linked", b"12345");
-        symlink("linked", folder.path().join("name")).unwrap();
-        assert!(adopt(folder.path(), &one).is_err());
-        set_aside(folder.path(), &one).unwrap();
-        assert_eq!(names(&folder), ["linked", "name.before", "name.before.2"]);
     }
 
     #[test]

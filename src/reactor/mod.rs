@@ -1,5 +1,6 @@
 //! Floor 3: the only place that waits. Sockets, mapped files, folders, clock, signals.
 
+mod adopt;
 pub mod arrange;
 mod asked;
 pub mod chosen;

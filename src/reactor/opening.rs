@@ -1,5 +1,6 @@
 //! Content is opened: to be read as it stands, or with room for all of it to be written.
 
+use super::adopt::Kept;
 use super::folders::{self, Layout, Open};
 use super::mmap::{failed, not_open, Storage};
 use super::reserve::{self, Reservation, AT_ONCE_BYTES, MADE_AT_ONCE};
@@ -54,8 +55,14 @@ impl Storage {
         content.unmade = later.collect();
         let at_once = layout.files.len() - content.unmade.len();
         let wanted = Arc::downgrade(&content.here);
-        let reservation =
-            Reservation { swarm, bytes, root: root.to_owned(), layout: layout.clone(), wanted };
+        let reservation = Reservation {
+            swarm,
+            bytes,
+            kept: Vec::new(),
+            root: root.to_owned(),
+            layout: layout.clone(),
+            wanted,
+        };
         if bytes > AT_ONCE_BYTES || at_once > MADE_AT_ONCE {
             content.reservation = Some(reservation);
             return Ok(());
@@ -63,6 +70,19 @@ impl Storage {
         let create = |path: &Path| folders::open_content(root, path, Open::Create);
         let made = reservation.make(&mut |path| self.open.open(|| create(path)));
         made.inspect_err(|_| self.close(swarm))
+    }
+
+    /// Leaves the copies of these files to [`Storage::take_reservation`].
+    pub(super) fn reserve_copies(&mut self, swarm: SwarmId, layout: &Layout, kept: &[Kept]) {
+        let Some(content) = self.contents.get_mut(&swarm) else { return };
+        content.reservation = Some(Reservation {
+            swarm,
+            bytes: kept.iter().map(|file| file.length).sum(),
+            kept: kept.to_vec(),
+            root: content.root.clone(),
+            layout: layout.clone(),
+            wanted: Arc::downgrade(&content.here),
+        });
     }
 
     /// The room that is to be made before this content is written, if there is not enough yet.

@@ -5,6 +5,7 @@
 //! zeros over all of it. So much of it is left to a thread, in slices, and ends with one of them when the
 //! content is closed.
 
+use super::adopt::Kept;
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::mmap::failed;
 use super::write::not_written;
@@ -35,6 +36,8 @@ pub struct Reservation {
     pub swarm: SwarmId,
     /// Bytes that are to be reserved.
     pub bytes: u64,
+    /// Files that are to be copied, and nothing else.
+    pub(super) kept: Vec<Kept>,
     pub(super) root: PathBuf,
     pub(super) layout: Layout,
     /// Gone when the content is closed.
@@ -57,14 +60,29 @@ pub fn reserve(job: Reservation) -> Reserved {
 }
 
 impl Reservation {
+    /// What is done, to people.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let bytes = in_words(self.bytes);
+        if self.kept.is_empty() {
+            return format!("reserving {bytes}");
+        }
+        let root = folders::shown(&self.root);
+        format!("what is not ours to write in {root} is kept: copying {bytes} of it")
+    }
+
     /// Creates the files that are created at once, and reserves their space.
     pub(super) fn make(
         &self,
         open: &mut dyn FnMut(&Path) -> io::Result<File>,
     ) -> Result<(), StoreError> {
+        let is_wanted = || self.wanted.strong_count() > 0;
+        if !self.kept.is_empty() {
+            let copied = self.kept.iter().try_for_each(|file| file.copy(&is_wanted));
+            return copied.map_err(|error| not_written(&self.root, &error));
+        }
         // Others that came before have taken theirs meanwhile.
         lacking(&self.layout, &self.root)?;
-        let is_wanted = || self.wanted.strong_count() > 0;
         for file in at_once(&self.layout) {
             if is_wanted() {
                 make(&self.root, file, open, &is_wanted)?;
@@ -97,11 +115,19 @@ pub(super) fn lacking(layout: &Layout, root: &Path) -> Result<u64, StoreError> {
         let there = if fresh { 0 } else { folders::allocated(root, &file.path) };
         needed = needed.saturating_add(file.length.saturating_sub(there));
     }
+    expect_room(root, needed).map(|()| needed)
+}
+
+/// Whether so much fits beside `root`.
+///
+/// # Errors
+/// With both figures, when it does not.
+pub(super) fn expect_room(root: &Path, needed: u64) -> Result<(), StoreError> {
     let folder = root.parent().filter(|folder| !folder.as_os_str().is_empty());
     let free = folders::free_bytes(folder.unwrap_or(Path::new(".")));
     match free {
         Ok(free) if free < needed => Err(no_room(root, needed, free)),
-        Ok(_) => Ok(needed),
+        Ok(_) => Ok(()),
         Err(error) => Err(failed("find the folder of", root, &error)),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::refused::Refused;
 use super::Reactor;
-use crate::reactor::reserve::{in_words, Reserved};
+use crate::reactor::reserve::Reserved;
 use crate::units::id::SwarmId;
 use std::path::Path;
 
@@ -17,7 +17,7 @@ impl Reactor {
         let Some(job) = self.storage.take_reservation(swarm) else { return false };
         content.reserving = true;
         if !self.refusals.knows(&content.source) {
-            log::info!("{}: reserving {}", content.metainfo.name, in_words(job.bytes));
+            log::info!("{}: {}", content.metainfo.name, job.in_words());
         }
         self.to_reserve.push_back(job);
         self.submit_reservations();

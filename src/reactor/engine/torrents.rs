@@ -95,8 +95,10 @@ impl Reactor {
         let Some(content) = self.contents.get_mut(&swarm) else { return };
         if content.place == Place::Doubtful {
             let places = &self.options.places;
+            let Some(progress) = self.peer.progress(swarm) else { return };
             let writable = expect_place(&places.shareable, &content.layout);
-            match writable.and_then(|()| content.settle(swarm, places, &mut self.storage)) {
+            let settle = |()| content.settle(swarm, &progress.have, places, &mut self.storage);
+            match writable.and_then(settle) {
                 Ok(true) => {}
                 Ok(false) => return self.begin_again(now, swarm),
                 Err(error) => return self.peer.handle_tried(now, swarm, Err(error)),
@@ -164,7 +166,8 @@ impl Reactor {
     pub(super) fn checked(&mut self, swarm: SwarmId) {
         let now = self.clock.now();
         let Some(content) = self.contents.get_mut(&swarm) else { return };
-        match content.settle(swarm, &self.options.places, &mut self.storage) {
+        let Some(progress) = self.peer.progress(swarm) else { return };
+        match content.settle(swarm, &progress.have, &self.options.places, &mut self.storage) {
             Ok(true) => {}
             Ok(false) => return self.begin_again(now, swarm),
             Err(error) => return self.peer.handle_store_error(now, swarm, &error),

@@ -70,6 +70,9 @@ pub const SLOTS_MAX: usize = 500;
 pub const SUGGESTED_AHEAD: usize = 2;
 /// Pieces that one peer was dealt and has not got: more it does not get on with.
 pub const DEALT_MAX: usize = 32;
+/// What was dealt is dealt to a second peer when this many times as many pieces are out since as are under
+/// way: among peers that are equally fast it is once as many.
+pub const OVERDUE_TIMES: u64 = 3;
 /// Suggestions of one peer that we remember.
 pub const SUGGESTED_MAX: usize = 32;
 /// Bytes of one turn at most, where pieces are longer.

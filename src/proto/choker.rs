@@ -1,8 +1,16 @@
 //! Who is served: the ranking of BEP 3's choking algorithm, as a pure function.
 
 use crate::units::id::ConnId;
-use crate::units::limits::{SLOTS_MAX, SLOTS_MIN};
 use crate::units::time::{Duration, Instant};
+
+/// Between two rounds of choking (BEP 3).
+pub const CHOKE_ROUND: Duration = Duration::from_secs(10);
+/// Rounds for which one optimistic unchoke lasts (BEP 3: 30 seconds).
+pub const OPTIMISTIC_ROUNDS: u32 = 3;
+/// Peers served at once in one swarm: three regular slots and one optimistic (BEP 3).
+pub const SLOTS_MIN: usize = 4;
+/// Peers served at once in one swarm on the fastest line.
+const SLOTS_MAX: usize = 500;
 
 /// Time for which a seeder serves one peer before others get their turn.
 const TURN: Duration = Duration::from_secs(30);

@@ -1,15 +1,25 @@
 //! The addresses known for one swarm, and when each may be dialed again.
 
 use crate::units::id::ConnId;
-use crate::units::limits::{
-    CONTACTS_MAX, CONTACTS_SAVED_MAX, PORTS_REST, REDIAL_FIRST, REDIAL_KNOWN_MAX, REDIAL_OTHER_MAX,
-    REDIAL_OTHER_TRIES, REDIAL_REFUSED_TRIES,
-};
+use crate::units::limits::{CONTACTS_MAX, CONTACTS_SAVED_MAX, PORTS_REST};
 use crate::units::time::{Duration, Instant};
 use crate::wire::address::is_lan;
 use core::cmp::Reverse;
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+
+/// First pause before a known host is dialed again.
+pub const REDIAL_FIRST: Duration = Duration::from_secs(1);
+/// Dials of a LAN host that refuses, that pause apart, before the pause grows: it is up, and its program may be
+/// started again within a minute.
+const REDIAL_REFUSED_TRIES: u32 = 60;
+/// Longest pause before a known host is dialed again.
+const REDIAL_KNOWN_MAX: Duration = Duration::from_secs(5);
+/// Longest pause before another address is dialed again.
+const REDIAL_OTHER_MAX: Duration = Duration::from_secs(300);
+/// Dials of an address nobody vouched for before it is forgotten.
+const REDIAL_OTHER_TRIES: u32 = 6;
+const _: () = assert!(REDIAL_FIRST.as_micros() <= REDIAL_KNOWN_MAX.as_micros());
 
 /// Pause before a peer that wanted nothing and had nothing for us is dialed again.
 const USELESS_PAUSE: Duration = Duration::from_secs(60);

@@ -8,8 +8,15 @@
 
 use super::picker::Picker;
 use crate::units::geometry::{Geometry, PieceIndex};
-use crate::units::limits::{DEALT_MAX, OVERDUE_TIMES, SUGGESTED_AHEAD};
 use crate::units::rng::Rng;
+
+/// Pieces that a seeder suggests to one peer before that has asked for them (BEP 6).
+const SUGGESTED_AHEAD: usize = 2;
+/// Pieces that one peer was dealt and has not got: more it does not get on with.
+const DEALT_MAX: usize = 32;
+/// What was dealt is dealt to a second peer when this many times as many pieces are out since as are under
+/// way: among peers that are equally fast it is once as many.
+const OVERDUE_TIMES: u64 = 3;
 
 /// The pieces to deal out.
 #[derive(Debug)]

@@ -5,11 +5,20 @@
 
 use crate::units::geometry::{Block, Geometry};
 use crate::units::id::SwarmId;
-use crate::units::limits::{
-    BLOCKS_AHEAD, BLOCKS_A_CALL, BLOCKS_A_CALL_MIN, BLOCK_BYTES, REQUESTS_IN_MAX, TURN_PAYLOAD_MAX,
-};
+use crate::units::limits::{BLOCK_BYTES, REQUESTS_IN_MAX};
 use crate::wire::message::{self, Message, Span, PIECE_HEAD_BYTES};
 use std::collections::VecDeque;
+
+/// Blocks gathered into one system call at least, where so many wait: twice what a socket on a slow line takes.
+const BLOCKS_A_CALL_MIN: usize = 8;
+/// Blocks gathered into one system call at most: 1 MiB, which a fast socket takes at once.
+pub const BLOCKS_A_CALL: usize = 64;
+/// Blocks behind those of a call that the disk is asked for, where it has to be waited for: 1 MiB, what a slow
+/// disk brings in one go.
+const BLOCKS_AHEAD: usize = 64;
+/// Bytes of one turn at most, where pieces are longer.
+const TURN_PAYLOAD_MAX: usize = 1024 * 1024;
+const _: () = assert!(BLOCKS_A_CALL_MIN <= BLOCKS_A_CALL);
 
 /// Bytes of small messages in one call; the rest goes with the next.
 const BYTES_A_CALL: usize = 64 * 1024;

@@ -10,9 +10,17 @@
 //! to be idle.
 
 use crate::units::id::ConnId;
-use crate::units::limits::{LONG_TURN_STANDS, TURNS_AT_ONCE, TURN_STANDS};
 use crate::units::time::{Duration, Instant};
 use std::collections::VecDeque;
+
+/// Connections that send blocks at the same time, where more wait for it: so few that each piece
+/// is out soon, and enough that the line is not idle between two turns.
+const TURNS_AT_ONCE: usize = 3;
+/// A connection whose socket took nothing for so long does not keep others from their turn. A
+/// socket takes 32 KiB at a time, which three at once wait 16 ms for at 50 Mbit/s.
+const TURN_STANDS: Duration = Duration::from_millis(25);
+/// The same for a long piece. Who is let in meanwhile slows the others down, and has only a part of one.
+const LONG_TURN_STANDS: Duration = Duration::from_millis(40);
 
 #[derive(Clone, Copy, Debug)]
 struct Turn {

@@ -11,7 +11,8 @@ use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::units::limits::CONSOLE_READ_BYTES;
+/// Bytes read from standard input at once.
+const CONSOLE_READ_BYTES: usize = 4 * 1024;
 
 /// Portions read and not yet taken: then the reader waits.
 const PENDING_MAX: usize = 16;

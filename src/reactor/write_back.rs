@@ -13,15 +13,26 @@ use super::guard;
 use super::helper::Helper;
 use super::mmap::{written, Storage, Unflushed, UnsentBytes};
 use crate::units::id::SwarmId;
-use crate::units::limits::{
-    HELD_UP, UNVERIFIED_BYTES, WRITE_BACK_BYTES, WRITE_BACK_LEAST, WRITE_BACK_MOST,
-};
 use crate::units::time::Duration;
 use mio::Waker;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+
+/// Bytes received that go on to the disk together: what a slow one takes in a quarter of a second. More often
+/// costs calls, more seldom lets the disk rest meanwhile.
+const WRITE_BACK_BYTES: u64 = 8 * 1024 * 1024;
+/// The same where much may wait for the disk: that many in one go cost a tenth less.
+const WRITE_BACK_MOST: u64 = 8 * WRITE_BACK_BYTES;
+/// Bytes that may wait for the disk whatever the system says: so that it has the next ones when the ones before
+/// are done.
+const WRITE_BACK_LEAST: u64 = 2 * WRITE_BACK_BYTES;
+/// Bytes that are not sent on to the disk before their pieces are verified: of large pieces, or many at once,
+/// hardly one is done before much is written.
+const UNVERIFIED_BYTES: u64 = 2 * WRITE_BACK_LEAST;
+/// A write that took so long was held up by the system: what one read brings is written in a fiftieth of it.
+const HELD_UP: Duration = Duration::from_millis(10);
 
 /// What was written, on its way to the disk.
 pub struct WriteBack {

@@ -9,12 +9,16 @@ use crate::proto::output::{Action, Asked, Asker, Event, Via};
 use crate::proto::swarm::{Stage, Swarm};
 use crate::proto::tracker::Announced;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{HTTP_HEAD_MAX, HTTP_REFUSED_MAX, HTTP_WITHIN, ROOM_AGAIN_AFTER};
-use crate::units::time::Instant;
+use crate::units::limits::{HTTP_HEAD_MAX, HTTP_REFUSED_MAX, HTTP_WITHIN};
+use crate::units::time::{Duration, Instant};
 use crate::wire::address::{is_dialable, is_lan, Host, HostPort, Scheme};
 use crate::wire::announce::Event as Said;
 use crate::wire::http;
 use core::net::{IpAddr, SocketAddr};
+
+/// Between two dialed peers that give way to announces of one swarm: who has no free port has peers,
+/// and is in no hurry for more.
+const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 impl Peer {
     /// Starts every announce that is due, as far as client ports reach. Says whether one of them is

@@ -6,8 +6,10 @@ use crate::proto::closed::Closed;
 use crate::proto::connection::{Connection, Phase, Purpose};
 use crate::proto::swarm::Stage;
 use crate::units::id::{ConnId, InfoHash, SwarmId};
-use crate::units::limits::LEAVE_WITHIN;
-use crate::units::time::Instant;
+use crate::units::time::{Duration, Instant};
+
+/// A tracker must have been told by then that we have left a swarm.
+const LEAVE_WITHIN: Duration = Duration::from_secs(30);
 
 impl Peer {
     /// Leaves a swarm: its torrent was removed.

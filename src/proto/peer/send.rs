@@ -6,8 +6,12 @@ use crate::proto::connection::Phase;
 use crate::proto::outgoing::{span_of, SendPlan};
 use crate::proto::turns::{Need, Wish};
 use crate::units::id::ConnId;
-use crate::units::limits::{HTTP_REFUSED_WITHIN, LONG_PIECE_BYTES};
+use crate::units::limits::HTTP_REFUSED_WITHIN;
 use crate::units::time::Instant;
+
+/// Pieces as long as this are gone on with before others begin: a host asks for less than one at a time, and
+/// halves of pieces cannot be passed on. Shorter ones spread as fast without it, and beside a slow host faster.
+const LONG_PIECE_BYTES: u32 = 512 * 1024;
 
 impl Peer {
     /// Fills `plan` with what to send next on this connection; false if that is nothing.

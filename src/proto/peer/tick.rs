@@ -1,16 +1,14 @@
 //! What time alone brings: silence, choking rounds, redials, announces.
 
 use super::{Peer, TICK};
-use crate::proto::choker::{self, Candidate};
+use crate::proto::choker::{self, Candidate, CHOKE_ROUND, OPTIMISTIC_ROUNDS, SLOTS_MIN};
 use crate::proto::closed::Closed;
 use crate::proto::connection::{Connection, Phase};
 use crate::proto::outgoing::span_of;
 use crate::proto::swarm::{Stage, Swarm};
 use crate::proto::tracker::End;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{
-    CHOKE_ROUND, LISTED_AGAIN, OPTIMISTIC_ROUNDS, SLOTS_MIN, SNUBBED_AFTER,
-};
+use crate::units::limits::{LISTED_AGAIN, SNUBBED_AFTER};
 use crate::units::time::Instant;
 use crate::wire::message::Message;
 

@@ -11,10 +11,13 @@ use crate::proto::connection::Purpose;
 use crate::proto::peering::Peering;
 use crate::proto::swarm::{Stage, Swarm};
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::TURN_OVER_AFTER;
-use crate::units::time::Instant;
+use crate::units::time::{Duration, Instant};
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
+
+/// Between two dialed peers that give way to others, while a piece is with no connected peer: a
+/// hundred addresses are tried in a quarter of an hour, and nobody is called in vain for long.
+const TURN_OVER_AFTER: Duration = Duration::from_secs(10);
 
 impl Peer {
     /// Once a second: a swarm that lacks its share of the ports gets one; every now and then, in

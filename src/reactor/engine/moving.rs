@@ -1,17 +1,25 @@
 //! Bytes in and out: each connection that can move something has its turn, one call at a time.
 
 use super::Reactor;
-use crate::proto::outgoing::Segment;
+use crate::proto::outgoing::{Segment, BLOCKS_A_CALL};
 use crate::reactor::link::{Link, Moved};
 use crate::reactor::sockets;
 use crate::reactor::turns::Work;
 use crate::units::id::ConnId;
-use crate::units::limits::{
-    COLD_AGAIN, COLD_FOR, COLD_PAUSE, COLD_WITHIN, MOVES_A_TURN, MOVE_WITHIN, TURN_BYTES_MAX,
-};
-use crate::units::time::Instant;
+use crate::units::limits::{BLOCK_BYTES, COLD_AGAIN, COLD_PAUSE, COLD_WITHIN};
+use crate::units::time::{Duration, Instant};
 use crate::wire::address::unmap;
 use mio::{Interest, Token};
+
+/// Bytes that all connections together move in one turn of the loop: about 2 ms.
+const TURN_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// After so long they move nothing more in this turn.
+const MOVE_WITHIN: Duration = Duration::from_millis(1);
+/// Links that have their turn in one turn of the loop, whatever they move.
+const MOVES_A_TURN: usize = 1024;
+/// The disk is asked ahead for so long after it had to be waited for.
+const COLD_FOR: Duration = Duration::from_secs(10);
+const _: () = assert!(BLOCKS_A_CALL * (BLOCK_BYTES as usize) <= TURN_BYTES_MAX);
 
 impl Reactor {
     /// Lets the ready links move bytes, one after the other and again, until none can or this

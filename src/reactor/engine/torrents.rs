@@ -8,17 +8,21 @@ use crate::proto::store::{Store, StoreError};
 use crate::reactor::contents::{Content, Place};
 use crate::reactor::flush::{FlushJob, Flushed};
 use crate::reactor::folders;
-use crate::reactor::hash::{Done, Kind};
+use crate::reactor::hash::{Done, Kind, HASH_SLICE_BYTES};
 use crate::reactor::helper::PENDING_MAX;
 use crate::reactor::opening::expect_place;
 use crate::reactor::watch::Change;
 use crate::units::geometry::{Block, PieceIndex};
 use crate::units::id::SwarmId;
-use crate::units::limits::{HASH_SLICE_BYTES, HASH_STEP_BYTES, HASH_WITHIN};
-use crate::units::time::Instant;
+use crate::units::time::{Duration, Instant};
 use crate::wire::metainfo::Metainfo;
 use crate::wire::resume::Resume;
 use std::path::{Path, PathBuf};
+
+/// Bytes hashed between two looks at the clock.
+const HASH_STEP_BYTES: usize = 768 * 1024;
+/// After so long no more is hashed in this turn.
+const HASH_WITHIN: Duration = Duration::from_millis(1);
 
 impl Reactor {
     /// Joins the swarm of a torrent.

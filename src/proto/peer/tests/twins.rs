@@ -1,9 +1,9 @@
 //! Two connections with one peer, and one peer with two addresses.
 
 use super::{addr, bytes_of, Bench, HASH};
+use crate::proto::contacts::REDIAL_FIRST;
 use crate::proto::output::{Action, Event, Status};
 use crate::units::id::{ConnId, PeerId};
-use crate::units::limits::REDIAL_FIRST;
 use crate::wire::extended;
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;

@@ -1,4 +1,4 @@
-//! What this peer shares, over HTTP on the wire port (E4): a page for people, the catalogue for
+//! What this peer shares, over HTTP on the wire port: a page for people, the catalogue for
 //! programs, the .torrent files. Read-only, and nothing that is not for everybody: private
 //! torrents (BEP 27) are left out, since their announces may hold a secret of the user, and so are
 //! paused and failed ones, since nobody would get them.

@@ -25,7 +25,7 @@ const NOT_COMPLETE: u8 = 1;
 /// When the torrent is bad, or a file may not be read.
 pub fn check(file: &Path, shareable: &Path, out: &mut dyn Write) -> Result<u8, Failure> {
     let refused = |error: &dyn std::fmt::Display| {
-        Failure::Refused(format!("{}: {error}", super::text::path(file)))
+        Failure::Refused(format!("{}: {error}", super::text::shown(file)))
     };
     let metainfo = Metainfo::parse(&read_torrent(file)?).map_err(|error| refused(&error))?;
     let mut layout = layout_of(&metainfo, None);

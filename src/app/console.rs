@@ -1,4 +1,4 @@
-//! The console: commands typed on a terminal or written into a pipe, while the peer runs (E5).
+//! The console: commands typed on a terminal or written into a pipe, while the peer runs.
 //!
 //! On a terminal the line that is being typed is part of the foot below the log, so that neither
 //! bars nor log lines tear it; for that the terminal's own line editing is off, and a small one

@@ -50,11 +50,11 @@ pub fn ask(request: &Request, state: &Path) -> Result<Value, Failure> {
         Failure::Failed(format!(
             "no peer runs on {}: start one with reactor-peer, or name its folder with --torrents \
              or --state",
-            text::path(state)
+            text::shown(state)
         ))
     })?;
     let failed = |what: &dyn std::fmt::Display| {
-        Failure::Failed(format!("the peer that runs on {} {what}", text::path(state)))
+        Failure::Failed(format!("the peer that runs on {} {what}", text::shown(state)))
     };
     let mut line = String::new();
     let asked = stream
@@ -87,7 +87,7 @@ fn from_here(request: &Request) -> Result<Request, Failure> {
             let path = std::path::absolute(what)
                 .map_err(|error| Failure::Refused(format!("{}: {error}", text::escape(what))))?;
             let path = path.to_str().ok_or_else(|| {
-                Failure::Refused(format!("{}: its path is not UTF-8", text::path(&path)))
+                Failure::Refused(format!("{}: its path is not UTF-8", text::shown(&path)))
             })?;
             let bad = |why| Failure::Refused(format!("{}: {why}", text::escape(what)));
             let metainfo = Metainfo::parse(&read_torrent(Path::new(path))?);

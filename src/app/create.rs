@@ -13,7 +13,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::text::{self, size};
+use super::text::{self, percent, size};
 use super::{logging, read_torrent, Failure, DONE};
 use crate::units::limits::PIECES_MAX;
 use crate::wire::create::{self, Content, CreateError, NewTorrent};
@@ -77,7 +77,7 @@ pub fn create(request: &Request<'_>, out: &mut dyn Write) -> Result<u8, Failure>
         comment: request.comment,
         creation_date: None,
     })
-    .map_err(|error| refused(&format_args!("{}: {error}", text::path(request.path))))?;
+    .map_err(|error| refused(&format_args!("{}: {error}", text::shown(request.path))))?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| failed(&target, &error))?;
     if to_stdout {
         out.write_all(&bytes)?;
@@ -89,7 +89,7 @@ pub fn create(request: &Request<'_>, out: &mut dyn Write) -> Result<u8, Failure>
         io::ErrorKind::AlreadyExists => exists(&target),
         _ => failed(&target, &error),
     })?;
-    let (shown, size, pieces) = (text::path(&target), size(total), text::piece_size(piece_length));
+    let (shown, size, pieces) = (text::shown(&target), size(total), text::piece_size(piece_length));
     let plural = if piece_count == 1 { "piece" } else { "pieces" };
     writeln!(out, "{shown}  {}  {size}  {piece_count} {plural} of {pieces}", text::escape(&name))?;
     writeln!(out, "info-hash {}", metainfo.info_hash)?;
@@ -105,13 +105,13 @@ pub fn set_announce(file: &Path, addresses: &[String], out: &mut dyn Write) -> R
     let before = read_torrent(file)?;
     let bytes = create::set_announce(&before, addresses).map_err(|error| match error {
         CreateError::BadAnnounce(_) | CreateError::NoAnnounce => refused(&error),
-        _ => refused(&format_args!("{}: {error}", text::path(file))),
+        _ => refused(&format_args!("{}: {error}", text::shown(file))),
     })?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| failed(file, &error))?;
     if bytes != before {
         write::replace(file, &bytes).map_err(|error| failed(file, &error))?;
     }
-    writeln!(out, "{}  info-hash {} unchanged", text::path(file), metainfo.info_hash)?;
+    writeln!(out, "{}  info-hash {} unchanged", text::shown(file), metainfo.info_hash)?;
     for address in addresses {
         writeln!(out, "announce {}", text::escape(address))?;
     }
@@ -124,18 +124,18 @@ fn refused(what: &dyn Display) -> Failure {
 }
 
 fn failed(path: &Path, what: &dyn Display) -> Failure {
-    Failure::Failed(format!("{}: {what}", text::path(path)))
+    Failure::Failed(format!("{}: {what}", text::shown(path)))
 }
 
 fn exists(target: &Path) -> Failure {
-    let target = text::path(target);
+    let target = text::shown(target);
     Failure::Refused(format!("{target} is there already: remove it, or take another --output"))
 }
 
 /// The content's name, which must be one that the parser leaves as it is: otherwise the peer that
 /// made the torrent would not find the content again.
 fn name_of(path: &Path) -> Result<String, Failure> {
-    let bad = |what: &dyn Display| refused(&format_args!("{}: {what}", text::path(path)));
+    let bad = |what: &dyn Display| refused(&format_args!("{}: {what}", text::shown(path)));
     let whole;
     let name = match path.file_name() {
         Some(name) => name,
@@ -176,13 +176,14 @@ enum Sources {
 
 impl Sources {
     fn find(path: &Path, name: &str) -> Result<Self, Failure> {
-        let unreadable = |error: io::Error| refused(&format_args!("{}: {error}", text::path(path)));
+        let unreadable =
+            |error: io::Error| refused(&format_args!("{}: {error}", text::shown(path)));
         let metadata = fs::metadata(path).map_err(unreadable)?;
         if metadata.is_file() {
             return Ok(Self::Single(path.to_path_buf(), metadata.len()));
         }
         if !metadata.is_dir() {
-            let path = text::path(path);
+            let path = text::shown(path);
             return Err(refused(&format_args!("{path} is neither a file nor a folder")));
         }
         let mut files = Vec::new();
@@ -192,7 +193,7 @@ impl Sources {
                 .map_err(|error| error.unwrap_or_else(|error| failed(&folder, &error)))?;
         }
         if files.is_empty() {
-            return Err(refused(&format_args!("{}: no files to share", text::path(path))));
+            return Err(refused(&format_args!("{}: no files to share", text::shown(path))));
         }
         files.sort_unstable_by(|(_, one, _), (_, other, _)| one.cmp(other));
         Ok(Self::Multi(files))
@@ -247,10 +248,10 @@ fn walk(
             false => None,
         };
         if let Some(why) = left_out {
-            logging::say(&format!("left out: {} ({why})\n", text::path(&path)));
+            logging::say(&format!("left out: {} ({why})\n", text::shown(&path)));
             continue;
         }
-        let bad = |what: &dyn Display| Ok(refused(&format_args!("{}: {what}", text::path(&path))));
+        let bad = |what: &dyn Display| Ok(refused(&format_args!("{}: {what}", text::shown(&path))));
         let component = entry.file_name();
         let component =
             component.to_str().ok_or_else(|| bad(&"its name is not UTF-8; rename it first"))?;
@@ -343,7 +344,7 @@ impl Progress {
             Some(due) if Instant::now() >= due => due.max(Instant::now()),
             _ => return,
         };
-        let percent = u128::from(self.done) * 100 / u128::from(self.total.max(1));
+        let percent = percent(self.done, self.total);
         let (done, total) = (size(self.done), size(self.total));
         logging::say(&format!("\rhashing  {percent:>3}%  {done} of {total}   "));
         (self.due, self.drawn) = (Some(now + PROGRESS_EVERY), true);

@@ -1,5 +1,5 @@
 //! `get`: download one torrent, verify it, exit. Named by its .torrent file, a magnet link, or the
-//! name of the content, for which every known host is asked (E4).
+//! name of the content, for which every known host is asked.
 
 use super::cli::Network;
 use super::run::{make_folder, start_log, Session};

@@ -97,7 +97,7 @@ pub enum Ending {
 /// [`Failure::Refused`] if it cannot be read or is larger than any torrent may be.
 pub fn read_torrent(path: &Path) -> Result<Vec<u8>, Failure> {
     let refused =
-        |what: &dyn fmt::Display| Failure::Refused(format!("{}: {what}", text::path(path)));
+        |what: &dyn fmt::Display| Failure::Refused(format!("{}: {what}", text::shown(path)));
     if path.to_str().is_some_and(Magnet::is_magnet) {
         return Err(refused(&"a .torrent file is needed here, not a magnet link"));
     }

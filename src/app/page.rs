@@ -1,7 +1,7 @@
 //! The page that a browser shows for `http://HOST:PORT/`: what this peer shares, and how to get
 //! it. One file, no scripts, nothing from elsewhere.
 
-use super::text::{is_unsafe, quote, size};
+use super::text::{is_unsafe, percent, quote, size};
 use crate::wire::catalogue::{encode, torrent_path, Entry, CATALOGUE_PATH};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -58,8 +58,7 @@ fn torrent(out: &mut String, entry: &Entry, here: SocketAddr) {
         1 => String::new(),
         count => format!(" in {count} files"),
     };
-    let percent = u128::from(entry.have) * 100;
-    let percent = percent.checked_div(u128::from(entry.length)).unwrap_or(100);
+    let percent = percent(entry.have, entry.length);
     let peers = match entry.peers {
         0 => "no peer connected".to_owned(),
         1 => "1 peer connected".to_owned(),

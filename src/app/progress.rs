@@ -1,7 +1,7 @@
 //! How far every torrent is: bars on a terminal, lines in a pipe.
 
 use super::logging;
-use super::text::{self, size};
+use super::text::{self, percent, size};
 use crate::proto::output::Status;
 use crate::proto::swarm::Report;
 use std::io::{self, IsTerminal};
@@ -112,11 +112,6 @@ fn figures(report: &Report) -> String {
     )
 }
 
-fn percent(have: u64, length: u64) -> u64 {
-    // 100 only when it is all there.
-    (u128::from(have) * 100).checked_div(u128::from(length)).map_or(100, |p| p as u64)
-}
-
 fn span(seconds: u64) -> String {
     match seconds {
         0..=99 => format!("{seconds}s"),
@@ -197,7 +192,6 @@ mod tests {
         let expected =
             "age.txt  peer  66%  2.0 MB/3.0 MB  down 250.0 kB/s  up 999 B/s  peers 3  eta 4s";
         assert_eq!(line(&report("age.txt")), expected);
-        assert_eq!(percent(0, 0), 100);
     }
 
     #[test]

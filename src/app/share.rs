@@ -54,7 +54,7 @@ pub fn share(path: &Path, to: &[String], run: &Run, out: &mut dyn Write) -> Resu
     let state = run.state();
     if torrent.symlink_metadata().is_ok() {
         expect_same(&torrent, &content)?;
-        writeln!(out, "{} is a torrent already: {}", text::path(path), text::path(&torrent))?;
+        writeln!(out, "{} is a torrent already: {}", text::shown(path), text::shown(&torrent))?;
     } else {
         make(&content, &torrent, here, run, out).inspect_err(|_| {
             // Nothing names it now.
@@ -111,7 +111,7 @@ impl Write for ToLog {
 }
 
 fn refused(path: &Path, what: &dyn std::fmt::Display) -> Failure {
-    Failure::Refused(format!("{}: {what}", text::path(path)))
+    Failure::Refused(format!("{}: {what}", text::shown(path)))
 }
 
 /// Waits until the peer that runs on this state folder has taken the torrent: who is told that it
@@ -192,7 +192,7 @@ fn make(
         let noted = fs::create_dir_all(&places.state)
             .and_then(|()| contents::note_complete(&places, &metainfo));
         if let Err(error) = noted {
-            log::info!("{}: it will be checked once more: {error}", text::path(content));
+            log::info!("{}: it will be checked once more: {error}", text::shown(content));
         }
     }
     Ok(())
@@ -210,7 +210,7 @@ fn expect_same(torrent: &Path, content: &Path) -> Result<(), Failure> {
         return Err(Failure::Refused(format!(
             "{} is there already, of other content or of an earlier state of it: remove it and \
              share again",
-            text::path(torrent)
+            text::shown(torrent)
         )));
     }
     Ok(())

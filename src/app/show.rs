@@ -23,7 +23,7 @@ pub fn show(
     piece: Option<u32>,
     out: &mut dyn Write,
 ) -> Result<u8, Failure> {
-    let refused = |what: &dyn Display| Failure::Refused(format!("{}: {what}", text::path(file)));
+    let refused = |what: &dyn Display| Failure::Refused(format!("{}: {what}", text::shown(file)));
     if let Some(link) = file.to_str().filter(|text| Magnet::is_magnet(text)) {
         let magnet = Magnet::parse(link).map_err(|error| Failure::Refused(error.to_string()))?;
         if piece.is_some() {

@@ -1,14 +1,7 @@
-//! Sizes, dates and foreign names as people read them.
+//! Sizes, shares, dates and foreign names as people read them.
 
-use std::path::Path;
-
+pub use crate::reactor::folders::shown;
 pub use crate::wire::text::{escape, escape_bytes, is_unsafe, json_string};
-
-/// A path on one line that a terminal can show.
-#[must_use]
-pub fn path(path: &Path) -> String {
-    escape_bytes(path.as_os_str().as_encoded_bytes())
-}
 
 /// A word that a shell takes as it stands, or in quotes.
 #[must_use]
@@ -44,6 +37,13 @@ pub fn size(bytes: u64) -> String {
         thousandths /= 1000;
     }
     unreachable!("the last unit takes every number")
+}
+
+/// Whole hundredths of `length` that are there: 100 only when it is all, of nothing too.
+#[must_use]
+pub fn percent(have: u64, length: u64) -> u64 {
+    let percent = (u128::from(have) * 100).checked_div(u128::from(length));
+    u64::try_from(percent.unwrap_or(100)).unwrap_or(u64::MAX)
 }
 
 /// Columns that a terminal gives the character: two for those of East Asia and for pictures. Where one
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
+    fn sizes_and_shares() {
         for (bytes, text) in [
             (0, "0 B"),
             (999, "999 B"),
@@ -162,6 +162,8 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text, "{bytes}");
         }
+        assert_eq!((percent(0, 0), percent(999, 1000), percent(1000, 1000)), (100, 99, 100));
+        assert_eq!(percent(u64::MAX, u64::MAX), 100);
         assert_eq!(piece_size(32768), "32 KiB");
         assert_eq!(piece_size(1 << 20), "1 MiB");
         assert_eq!(piece_size(50001), "50001 bytes");

@@ -6,6 +6,7 @@
 pub use super::watch::{Change, TorrentsFolder};
 use crate::units::geometry::Geometry;
 use crate::wire::digest;
+use crate::wire::text::escape_bytes;
 use rustix::fs::{Access, Mode, OFlags, RenameFlags, CWD};
 use rustix::io::Errno;
 use std::fs::{self, File, Metadata};
@@ -274,16 +275,7 @@ pub fn content_path(root: &Path, path: &Path) -> PathBuf {
 /// The path as text that cannot command a terminal: names in it may come from a torrent.
 #[must_use]
 pub fn shown(path: &Path) -> String {
-    let mut text = String::new();
-    for c in path.to_string_lossy().chars() {
-        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || reorders {
-            text.extend(c.escape_unicode());
-        } else {
-            text.push(c);
-        }
-    }
-    text
+    escape_bytes(path.as_os_str().as_encoded_bytes())
 }
 
 /// Bytes of the disk that the file has already.
@@ -515,6 +507,6 @@ pub(super) mod tests {
             bad.clone_into(&mut layout.name);
             assert_eq!(final_path(Path::new("s"), &layout), Path::new("s/_"));
         }
-        assert_eq!(shown(Path::new("a\x1b[2J\u{202e}b")), "a\\u{1b}[2J\\u{202e}b");
+        assert_eq!(shown(Path::new("a\x1b[2J\u{202e}b\u{2028}")), "a\\u{1b}[2J\\u{202e}b\\u{2028}");
     }
 }

@@ -1,6 +1,6 @@
 //! The commands themselves: what each does to a running peer, and what it answers as JSON.
 
-use super::super::text::{self, escape};
+use super::super::text::{self, escape, percent};
 use super::request::HELP;
 use super::search::{Holding, Sought};
 use super::tables;
@@ -138,7 +138,7 @@ pub(super) fn add(
     reactor.torrents().ok_or(TAKES_NO_OTHER)?;
     select.map_or(Ok(()), |choice| reactor.choose(&metainfo, choice.clone()))?;
     let path = place(reactor, &bytes)?;
-    let said = format!("added {}: {}", escape(&metainfo.name), text::path(&path));
+    let said = format!("added {}: {}", escape(&metainfo.name), text::shown(&path));
     placed(&bytes, &path, &said)
 }
 
@@ -204,12 +204,6 @@ fn percent_of(report: &Report) -> u64 {
     }
 }
 
-/// Of nothing there is all.
-fn percent(have: u64, length: u64) -> u64 {
-    let percent = (u128::from(have) * 100).checked_div(u128::from(length));
-    u64::try_from(percent.unwrap_or(100)).unwrap_or(100)
-}
-
 /// BEP 53: of a torrent that is here, these files too.
 fn choose_more(reactor: &mut Reactor, id: SwarmId, choice: &Choice) -> Result<Value, String> {
     let content = reactor.content(id).ok_or("it is gone")?;
@@ -244,7 +238,7 @@ fn add_magnet(reactor: &mut Reactor, link: &str, select: Option<&Choice>) -> Res
     }
     let path = folder.join(format!("{}.magnet", magnet.info_hash));
     save_atomically(&path, link.as_bytes())
-        .map_err(|error| format!("{}: {error}", text::path(&path)))?;
+        .map_err(|error| format!("{}: {error}", text::shown(&path)))?;
     reactor.rescan();
     let mut said = format!("added {}: its metadata is being fetched", magnet.shown_name());
     if let Some(choice) = &magnet.select {
@@ -273,9 +267,9 @@ pub(super) fn place(reactor: &mut Reactor, bytes: &[u8]) -> Result<PathBuf, Stri
     drop(same);
     let path = folder.join(file_name(bytes)?);
     if path.symlink_metadata().is_ok() && std::fs::read(&path).ok().as_deref() != Some(bytes) {
-        return Err(format!("{} is there already, and another", text::path(&path)));
+        return Err(format!("{} is there already, and another", text::shown(&path)));
     }
-    save_atomically(&path, bytes).map_err(|error| format!("{}: {error}", text::path(&path)))?;
+    save_atomically(&path, bytes).map_err(|error| format!("{}: {error}", text::shown(&path)))?;
     reactor.rescan();
     Ok(path)
 }
@@ -299,7 +293,8 @@ pub(super) fn file_name(bytes: &[u8]) -> Result<String, String> {
 
 pub(super) fn remove(reactor: &mut Reactor, name: &str) -> Result<Value, String> {
     if let Some((source, name)) = reactor.magnet_file(name) {
-        std::fs::remove_file(source).map_err(|error| format!("{}: {error}", text::path(source)))?;
+        std::fs::remove_file(source)
+            .map_err(|error| format!("{}: {error}", text::shown(source)))?;
         reactor.rescan();
         let said = format!("removed {}", escape(&name));
         return Ok(json!({ "name": name, "content": null, "said": said }));
@@ -310,8 +305,8 @@ pub(super) fn remove(reactor: &mut Reactor, name: &str) -> Result<Value, String>
         return Err("this process downloads one torrent; stop it to end that".to_owned());
     }
     let (source, name) = (content.source.clone(), content.metainfo.name.clone());
-    let place = text::path(&content.root(reactor.places()));
-    std::fs::remove_file(&source).map_err(|error| format!("{}: {error}", text::path(&source)))?;
+    let place = text::shown(&content.root(reactor.places()));
+    std::fs::remove_file(&source).map_err(|error| format!("{}: {error}", text::shown(&source)))?;
     // A torrent that comes again is not to be paused, and all of it is wanted.
     reactor.forget_wishes(swarm);
     reactor.rescan();

@@ -314,7 +314,7 @@ impl Desk {
             return self.start(reactor, bytes).map(|()| Value::Null);
         }
         let path = commands::place(reactor, bytes)?;
-        let line = format!("placed {}", super::text::path(&path));
+        let line = format!("placed {}", super::text::shown(&path));
         say(asker, &line, out);
         commands::placed(bytes, &path, &line)
     }
@@ -324,7 +324,7 @@ impl Desk {
         let name = commands::file_name(bytes)?;
         let path: PathBuf = reactor.places().state.join(name);
         crate::reactor::state::save_atomically(&path, bytes)
-            .map_err(|error| format!("{}: {error}", super::text::path(&path)))?;
+            .map_err(|error| format!("{}: {error}", super::text::shown(&path)))?;
         reactor.add_torrent(&path, bytes).map(drop).map_err(String::from)
     }
 }

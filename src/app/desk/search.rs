@@ -1,9 +1,10 @@
 //! Who has NAME? Every known host is asked for its catalogue, the answers are ranked, and the
-//! .torrent is fetched from a holder (E4).
+//! .torrent is fetched from a holder.
 //!
 //! Pure but for the requests it returns: what was asked and answered comes in, what to ask goes
 //! out.
 
+use crate::app::text::{escape, percent};
 use crate::proto::output::FetchId;
 use crate::units::id::InfoHash;
 use crate::units::limits::{CATALOGUE_NEAR_MAX, SEARCH_HOSTS_MAX};
@@ -12,7 +13,6 @@ use crate::wire::address::is_lan;
 use crate::wire::catalogue::{ask_for_hash, ask_for_name, torrent_path, Catalogue, Entry};
 use crate::wire::http::Response;
 use crate::wire::metainfo::Metainfo;
-use crate::wire::text::escape;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -299,7 +299,7 @@ impl Search {
                 Sought::Hash(_) => format!("{name}: {count} {hosts} it"),
             });
             for (addr, entry) in &holding.holders {
-                let percent = percent(entry);
+                let percent = percent_of(entry);
                 lines.push(format!("  {addr}  {percent}%  {}", escape(&entry.status)));
             }
         }
@@ -352,11 +352,9 @@ impl Search {
     }
 }
 
-/// How much of it a host has.
-#[must_use]
-pub fn percent(entry: &Entry) -> u64 {
-    let percent = (u128::from(entry.have) * 100).checked_div(u128::from(entry.length));
-    u64::try_from(percent.unwrap_or(100)).unwrap_or(100)
+/// How much of it a host has, in percent.
+fn percent_of(entry: &Entry) -> u64 {
+    percent(entry.have, entry.length)
 }
 
 /// The torrents that were found, the best first: the most holders, then the most complete, then
@@ -380,10 +378,12 @@ pub fn rank(sought: &Sought, answers: &[(SocketAddr, Catalogue)]) -> Vec<Holding
     let mut ranked: Vec<Holding> =
         holdings.map(|(info_hash, holders)| Holding { info_hash, holders }).collect();
     for holding in &mut ranked {
-        holding.holders.sort_unstable_by_key(|(addr, e)| (core::cmp::Reverse(percent(e)), *addr));
+        holding
+            .holders
+            .sort_unstable_by_key(|(addr, e)| (core::cmp::Reverse(percent_of(e)), *addr));
     }
     let made = |holding: &Holding| holding.holders.iter().map(|(_, e)| e.made).max();
-    let complete = |holding: &Holding| holding.holders.iter().map(|(_, e)| percent(e)).max();
+    let complete = |holding: &Holding| holding.holders.iter().map(|(_, e)| percent_of(e)).max();
     let best = |h: &Holding| core::cmp::Reverse((h.holders.len(), complete(h), made(h)));
     ranked.sort_unstable_by_key(|holding| (best(holding), holding.info_hash));
     ranked

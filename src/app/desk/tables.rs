@@ -1,6 +1,6 @@
 //! Results as tables for people. Programs get the same results as JSON.
 
-use super::super::text::{escape, size};
+use super::super::text::{escape, percent, size};
 use serde_json::Value;
 
 /// A result of a command as text, each line ended.
@@ -71,7 +71,7 @@ fn states(of: &Value) -> String {
 fn files(files: &[Value]) -> String {
     let rows = files.iter().map(|of| {
         let (have, length) = (number(of, "have"), number(of, "length"));
-        let percent = (u128::from(have) * 100).checked_div(u128::from(length)).unwrap_or(100);
+        let percent = percent(have, length);
         let status = match of.get("chosen").and_then(Value::as_bool) {
             Some(false) => "not chosen".to_owned(),
             _ => text(of, "status"),

@@ -6,7 +6,7 @@ use crate::wire::pex::{PeerList, SEED};
 use core::net::SocketAddr;
 use std::collections::BTreeMap;
 
-/// How long news is gathered; a fourth of the second within which all shall know (E2).
+/// How long news is gathered; a fourth of the second within which all shall know.
 const GATHER: Duration = Duration::from_millis(250);
 /// Addresses of each kind in one message.
 const LIST_MAX: usize = 100;

@@ -1,4 +1,4 @@
-//! What a peer shares, for other programs: `/catalog.json` (E4), both ways.
+//! What a peer shares, for other programs: `/catalog.json`, both ways.
 //!
 //! docs/CONTROL.md describes the format. What comes from others is checked and cut here: names
 //! are only names, numbers only numbers, and nothing in an answer is ever used as a path.

@@ -112,7 +112,7 @@ fn a_known_host_that_was_away_is_reached_when_it_comes() {
     let host = Host::with_torrent(&torrent);
     let away = SocketAddr::new(address(), 5_000);
     let mut peer = host.start(&["--peer", &away.to_string()]);
-    // Refused at once, after 1 s, after 2 more; then every 5 s at the latest (C4).
+    // Refused at once, after 1 s, after 2 more; then every 5 s at the latest.
     (0..2).for_each(|_| drop(peer.wait_for("connection refused")));
     let back = Instant::now();
     let listener = TcpListener::bind(away).unwrap();

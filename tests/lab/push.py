@@ -31,7 +31,7 @@ def run(lab_, options):
     sender.stop()
     closed.stop()
 
-    # A6: the seeder of a torrent dials whom the user names.
+    # The seeder of a torrent dials whom the user names.
     (c.torrents / "push.torrent").write_bytes((a.folder / "torrents/push.bin.torrent").read_bytes())
     receiver = c.peer("--no-lsd", log="c-again")
     receiver.wait_for(lab.LISTENING, 10)

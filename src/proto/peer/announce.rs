@@ -64,7 +64,7 @@ impl Peer {
             Ok(ips) => ips,
             Err(why) => return tell_failure(now, swarm, &why),
         };
-        // A5: the announce address is ours, so we are the tracker.
+        // The announce address is ours, so we are the tracker.
         let scheme = swarm.announcer.scheme();
         let own = ips.iter().any(|&(_, own)| own) && host.port == listen;
         if own && scheme != Some(Scheme::Https) {
@@ -119,7 +119,7 @@ impl Peer {
         true
     }
 
-    /// Asks for the addresses of bare announces: they are peers, too. A seeder dials nobody (A6), but may be
+    /// Asks for the addresses of bare announces: they are peers, too. A seeder dials nobody, but may be
     /// that host itself under a name.
     pub(super) fn resolve_bare(&mut self, id: SwarmId) {
         let Some(swarm) = self.swarms.get(&id) else { return };

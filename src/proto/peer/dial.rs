@@ -231,7 +231,7 @@ impl Peer {
         addrs.into_iter().for_each(|addr| self.learn_tracker(now, addr, only));
     }
 
-    /// Whether the swarm dials at all, and if so, whether only hosts the user named (A6).
+    /// Whether the swarm dials at all, and if so, whether only hosts the user named.
     fn dials(&self, swarm: &Swarm) -> Option<bool> {
         match swarm.stage {
             _ if swarm.paused => None,

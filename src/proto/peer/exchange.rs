@@ -25,7 +25,7 @@ pub(super) const LIST_AGAIN: Duration = Duration::from_secs(60);
 
 impl Peer {
     /// The other end is a peer that can be dialed: it enters the table, and if it is new there,
-    /// everybody will be told (E2).
+    /// everybody will be told.
     pub(super) fn met(&mut self, now: Instant, id: ConnId) {
         let conn = self.connections.get(id);
         let Some(conn) = conn else { return };

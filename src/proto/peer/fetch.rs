@@ -1,5 +1,5 @@
 //! HTTP beyond the tracker: questions to other peers' catalogues, answers of ours, and torrents
-//! that others offer (E4, E7).
+//! that others offer.
 
 use super::Peer;
 use crate::proto::closed::Closed;

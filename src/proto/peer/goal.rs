@@ -1,4 +1,4 @@
-//! When a torrent has been given enough (G5): everybody is choked then, and when the last blocks are
+//! When a torrent has been given enough: everybody is choked then, and when the last blocks are
 //! out of the sockets it is paused, once in a run.
 
 use super::Peer;

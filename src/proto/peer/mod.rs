@@ -90,7 +90,7 @@ pub struct Config {
     pub pex: bool,
     /// Addresses that are our own.
     pub own_addresses: Vec<IpAddr>,
-    /// Listen to peers that dial us for a torrent that is not here (E7).
+    /// Listen to peers that dial us for a torrent that is not here.
     pub accept_torrents: bool,
 }
 

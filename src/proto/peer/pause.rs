@@ -1,4 +1,4 @@
-//! Pause and resume: a swarm that the user has stopped for a while (G3); and how we take no more part
+//! Pause and resume: a swarm that the user has stopped for a while; and how we take no more part
 //! in one that has failed.
 
 use super::Peer;

@@ -1,4 +1,4 @@
-//! What a seeder that dials tells its user (E7): which pieces the other end has confirmed.
+//! What a seeder that dials tells its user: which pieces the other end has confirmed.
 
 use super::Peer;
 use crate::proto::connection::Connection;

@@ -18,7 +18,7 @@ pub struct Search {
 
 impl Peer {
     /// The search of this swarm. `None` where nothing is missing, or once somebody who has a
-    /// missing piece was met: then it goes on for ever, for that one may return (F4).
+    /// missing piece was met: then it goes on for ever, for that one may return.
     #[must_use]
     pub fn search(&self, id: SwarmId) -> Option<Search> {
         let swarm = self.swarms.get(&id)?;

@@ -328,7 +328,7 @@ impl Peer {
         self.events.push_back(Event::StatusChanged(id, status));
     }
 
-    /// A3: from peer to seeder, or to partial seed.
+    /// From peer to seeder, or to partial seed.
     fn complete(&mut self, now: Instant, id: SwarmId) {
         let Some(swarm) = self.swarms.get_mut(&id) else { return };
         if swarm.stage != Stage::Downloading {

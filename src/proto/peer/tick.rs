@@ -133,7 +133,7 @@ impl Peer {
         due
     }
 
-    /// E1: who is connected is listed by our tracker, however seldom it announces.
+    /// Who is connected is listed by our tracker, however seldom it announces.
     fn keep_listed(&mut self, now: Instant) {
         for conn in self.connections.iter() {
             let Some(peering) = conn.peering() else { continue };

@@ -3,7 +3,7 @@
 //! Where all ports are taken by peers that lack what we lack, one of them gives way to an address
 //! that is not connected: otherwise a group of peers with few ports could close in on itself, each
 //! waiting for the others, though the one that has the piece is known to all of them. And no swarm
-//! keeps more than its share of the ports while another has none (A4).
+//! keeps more than its share of the ports while another has none.
 
 use super::Peer;
 use crate::proto::closed::Closed;

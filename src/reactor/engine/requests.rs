@@ -111,7 +111,7 @@ impl Reactor {
         self.drain();
     }
 
-    /// Dials this host in this swarm, again and again, though we may be a seeder there (E7).
+    /// Dials this host in this swarm, again and again, though we may be a seeder there.
     pub fn push_to(&mut self, swarm: SwarmId, host: HostPort) {
         self.peer.name_for(swarm, host);
         self.drain();

@@ -135,7 +135,7 @@ fn a_search_ends_with_the_first_who_has_a_missing_piece() {
     assert_eq!(bench.peer.search(bench.swarm).map(|s| s.since), Some(began));
     let end = bench.serves(2, &[0]);
     assert_eq!(bench.peer.search(bench.swarm), None);
-    // F4: once met, it is waited for without end.
+    // Once met, it is waited for without end.
     bench.peer.handle_closed(bench.now, end, None);
     assert_eq!(bench.peer.search(bench.swarm), None);
 }

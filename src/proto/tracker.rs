@@ -53,7 +53,7 @@ pub struct Tracker {
     news: Vec<News>,
 }
 
-/// Somebody has shown up for the first time, or is gone: what E2 wants broadcast. Hearsay is none.
+/// Somebody has shown up for the first time, or is gone, which all members of the swarm are told. Hearsay is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct News {
     /// The torrent.

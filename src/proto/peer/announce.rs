@@ -1,24 +1,18 @@
-//! Our announces to trackers, ours among them; and the answers we give as a tracker.
+//! Our announces to trackers, ours among them; and what we learn from those of others.
 
 use super::leaving::announces;
 use super::Peer;
 use crate::proto::announcer::{Datagram, Progress};
-use crate::proto::closed::Closed;
 use crate::proto::connection::{Phase, Purpose};
-use crate::proto::output::{Action, Asked, Asker, Event, Via};
+use crate::proto::output::{Action, Asker, Via};
 use crate::proto::swarm::{Stage, Swarm};
 use crate::proto::tracker::Announced;
 use crate::units::id::{ConnId, SwarmId};
-use crate::units::limits::{HTTP_HEAD_MAX, HTTP_REFUSED_MAX, HTTP_WITHIN};
-use crate::units::time::{Duration, Instant};
+use crate::units::time::Instant;
 use crate::wire::address::{is_dialable, is_lan, Host, HostPort, Scheme};
 use crate::wire::announce::Event as Said;
 use crate::wire::http;
 use core::net::{IpAddr, SocketAddr};
-
-/// Between two dialed peers that give way to announces of one swarm: who has no free port has peers,
-/// and is in no hurry for more.
-const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 impl Peer {
     /// Starts every announce that is due, as far as client ports reach. Says whether one of them is
@@ -254,48 +248,6 @@ impl Peer {
         }
     }
 
-    /// More of an HTTP request has come; answers it once it is whole.
-    pub(super) fn asked(&mut self, now: Instant, id: ConnId) {
-        let Self { connections, tracker, .. } = self;
-        let Some(conn) = connections.get_mut(id) else {
-            return;
-        };
-        let Ok(Phase::Asked { bytes, .. }) = &conn.phase else { return };
-        let local = conn.local.unwrap_or(conn.remote);
-        let deadline = now + HTTP_WITHIN;
-        let refuses = |status, why: String| {
-            let phase = Phase::Refusing { deadline, left: HTTP_REFUSED_MAX };
-            (http::answer(status, "text/plain", why.as_bytes()), phase)
-        };
-        let (answer, phase) = match http::parse_request(bytes) {
-            Ok(None) if bytes.len() <= HTTP_HEAD_MAX => return,
-            Ok(None) => refuses(431, "request too large\n".into()),
-            Err(error) => refuses(error.status(), format!("{error}\n")),
-            Ok(Some(request)) if !matches!(request.path(), "/announce" | "/scrape") => {
-                log::debug!("<- {} {request}", conn.remote);
-                let head = request.method == http::Method::Head;
-                let asked = Asked { conn: id, local, head, target: request.target.to_owned() };
-                conn.phase = Ok(Phase::Answering { deadline });
-                return self.events.push_back(Event::Asked(asked));
-            }
-            Ok(Some(request)) => {
-                let answer = tracker.respond(now, conn.remote, local, &request);
-                log::debug!("<- {} {}", conn.remote, http::first_line(bytes));
-                log::debug!("-> {} {}", conn.remote, http::body_shown(&answer.bytes));
-                if let Some(announced) = answer.announced {
-                    self.heard_announce(now, &announced);
-                }
-                (answer.bytes, Phase::Answering { deadline })
-            }
-        };
-        if let Some(conn) = self.connection(id) {
-            conn.outgoing.push_bytes(&answer);
-            conn.phase = Ok(phase);
-        }
-        self.want_send(id);
-        self.dial_due(now);
-    }
-
     /// A peer has announced itself to our tracker, over HTTP or UDP.
     pub(super) fn heard_announce(&mut self, now: Instant, announced: &Announced) {
         let event = match announced.event {
@@ -312,68 +264,6 @@ impl Peer {
         } else if let Some(swarm) = self.swarms.get_mut(&swarm) {
             swarm.contacts.left(announced.addr);
         }
-    }
-
-    /// Who gives way to an announce of this swarm, if the last one is long enough ago: a tracker that
-    /// is away would take one peer after the other from us.
-    fn gives_way_to(&mut self, now: Instant, id: SwarmId) -> Option<ConnId> {
-        let swarm = self.swarms.get(&id).filter(|swarm| swarm.room_again_at <= now)?;
-        // Where nobody has answered yet, there is more to lose than to win.
-        let idle = swarm.announcer.is_unanswered() && swarm.room_again_at > Instant::ORIGIN;
-        self.gives_way(now, idle)
-    }
-
-    fn make_room_for(&mut self, now: Instant, id: SwarmId) {
-        let Some(gives_way) = self.gives_way_to(now, id) else { return };
-        if let Some(swarm) = self.swarms.get_mut(&id) {
-            swarm.room_again_at = now + ROOM_AGAIN_AFTER;
-        }
-        self.close(now, gives_way, Closed::MakeRoom);
-    }
-
-    /// Frees a client port for a fetch: the dialed peer of least use goes.
-    pub(super) fn make_room(&mut self, now: Instant) -> bool {
-        let Some(id) = self.gives_way(now, false) else { return false };
-        self.close(now, id, Closed::MakeRoom);
-        self.ports.has_free()
-    }
-
-    /// The dialed peer of least use, or one of no use now; who alone has a piece after all others.
-    /// Announces and fetches take a port for a moment, and have no other way out. Nobody, where a port
-    /// comes back by itself in a moment, or where a new peer may soon prove of less use.
-    fn gives_way(&mut self, now: Instant, idle: bool) -> Option<ConnId> {
-        let soon_back = |conn: &crate::proto::connection::Connection| match &conn.phase {
-            Ok(Phase::Announcing { .. } | Phase::Fetching { .. }) => true,
-            Ok(Phase::Dialing { purpose, .. }) => !matches!(purpose, Purpose::Peer(_)),
-            // Two that have all they want part as soon as that is said.
-            Ok(Phase::Peering(p)) => {
-                conn.lease.is_some() && p.is_seeder() && self.has_all_of(p.swarm)
-            }
-            _ => false,
-        };
-        if self.connections.iter().any(soon_back) {
-            return None;
-        }
-        let (mut used, mut new) = (Vec::new(), false);
-        for conn in self.connections.iter_mut() {
-            let id = conn.id;
-            if let (Some(_), Some(peering)) = (conn.lease, conn.peering_mut()) {
-                let use_now = peering.down.get(now) + peering.up.get(now);
-                if now - peering.since <= super::TICK {
-                    new = true;
-                } else if !(idle && use_now > 0) {
-                    used.push((use_now, id));
-                }
-            }
-        }
-        let priority = |id: ConnId| {
-            let conn = self.connections.get(id);
-            conn.map_or(0, |conn| self.priority_of_connection(conn))
-        };
-        let rank = |(use_now, id)| (self.is_sole_source(id), use_now, priority(id), id);
-        let (sole, use_now, _, least) = used.into_iter().map(rank).min()?;
-        let of_use = sole || use_now > 0;
-        (!(new && of_use)).then_some(least)
     }
 }
 

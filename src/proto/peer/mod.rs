@@ -6,6 +6,7 @@
 //! connection that is gone does nothing either.
 
 mod announce;
+mod answer;
 mod chosen;
 mod closing;
 mod datagrams;
@@ -21,6 +22,7 @@ mod local;
 mod messages;
 mod metadata;
 mod names;
+mod offer;
 mod pace;
 mod pause;
 mod push;

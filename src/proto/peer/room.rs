@@ -1,15 +1,19 @@
 //! Where there is no room for all: who goes.
 
-use super::{exchange, Peer};
+use super::{exchange, Peer, TICK};
 use crate::proto::closed::Closed;
-use crate::proto::connection::Connection;
+use crate::proto::connection::{Connection, Phase, Purpose};
 use crate::proto::priority::priority;
 use crate::units::id::{ConnId, SwarmId};
 use crate::units::limits::EARLY_BYTES_MAX;
-use crate::units::time::Instant;
+use crate::units::time::{Duration, Instant};
 use core::cmp::Reverse;
 use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
+
+/// Between two dialed peers that give way to announces of one swarm: who has no free port has peers,
+/// and is in no hurry for more.
+const ROOM_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 impl Peer {
     /// A remote end that has connected to us is about to join the swarm. When there are as many of
@@ -62,6 +66,69 @@ impl Peer {
             all().min_by_key(|conn| (Reverse(ends[&conn.remote.ip()]), conn.id.generation));
         let guest = oldest.filter(|conn| ends[&conn.remote.ip()] > ends[&ip]).map(|conn| conn.id);
         guest.inspect(|&guest| self.close(now, guest, Closed::MakeRoom)).is_some()
+    }
+
+    /// Who gives way to an announce of this swarm, if the last one is long enough ago: a tracker that
+    /// is away would take one peer after the other from us.
+    pub(super) fn gives_way_to(&mut self, now: Instant, id: SwarmId) -> Option<ConnId> {
+        let swarm = self.swarms.get(&id).filter(|swarm| swarm.room_again_at <= now)?;
+        // Where nobody has answered yet, there is more to lose than to win.
+        let idle = swarm.announcer.is_unanswered() && swarm.room_again_at > Instant::ORIGIN;
+        self.gives_way(now, idle)
+    }
+
+    /// Frees a client port for an announce of this swarm, where that is worth a peer.
+    pub(super) fn make_room_for(&mut self, now: Instant, id: SwarmId) {
+        let Some(gives_way) = self.gives_way_to(now, id) else { return };
+        if let Some(swarm) = self.swarms.get_mut(&id) {
+            swarm.room_again_at = now + ROOM_AGAIN_AFTER;
+        }
+        self.close(now, gives_way, Closed::MakeRoom);
+    }
+
+    /// Frees a client port for a fetch: the dialed peer of least use goes.
+    pub(super) fn make_room(&mut self, now: Instant) -> bool {
+        let Some(id) = self.gives_way(now, false) else { return false };
+        self.close(now, id, Closed::MakeRoom);
+        self.ports.has_free()
+    }
+
+    /// The dialed peer of least use, or one of no use now; who alone has a piece after all others.
+    /// Announces and fetches take a port for a moment, and have no other way out. Nobody, where a port
+    /// comes back by itself in a moment, or where a new peer may soon prove of less use.
+    fn gives_way(&mut self, now: Instant, idle: bool) -> Option<ConnId> {
+        let soon_back = |conn: &Connection| match &conn.phase {
+            Ok(Phase::Announcing { .. } | Phase::Fetching { .. }) => true,
+            Ok(Phase::Dialing { purpose, .. }) => !matches!(purpose, Purpose::Peer(_)),
+            // Two that have all they want part as soon as that is said.
+            Ok(Phase::Peering(p)) => {
+                conn.lease.is_some() && p.is_seeder() && self.has_all_of(p.swarm)
+            }
+            _ => false,
+        };
+        if self.connections.iter().any(soon_back) {
+            return None;
+        }
+        let (mut used, mut new) = (Vec::new(), false);
+        for conn in self.connections.iter_mut() {
+            let id = conn.id;
+            if let (Some(_), Some(peering)) = (conn.lease, conn.peering_mut()) {
+                let use_now = peering.down.get(now) + peering.up.get(now);
+                if now - peering.since <= TICK {
+                    new = true;
+                } else if !(idle && use_now > 0) {
+                    used.push((use_now, id));
+                }
+            }
+        }
+        let priority = |id: ConnId| {
+            let conn = self.connections.get(id);
+            conn.map_or(0, |conn| self.priority_of_connection(conn))
+        };
+        let rank = |(use_now, id)| (self.is_sole_source(id), use_now, priority(id), id);
+        let (sole, use_now, _, least) = used.into_iter().map(rank).min()?;
+        let of_use = sole || use_now > 0;
+        (!(new && of_use)).then_some(least)
     }
 
     /// BEP 40: what the connection is worth to both ends.

@@ -9,6 +9,7 @@ mod http;
 mod late_blocks;
 mod names;
 mod pace;
+mod pair;
 mod ports;
 mod refused;
 mod room;

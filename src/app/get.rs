@@ -2,7 +2,8 @@
 //! name of the content, for which every known host is asked.
 
 use super::cli::Network;
-use super::run::{make_folder, start_log, Session};
+use super::run::{make_folder, start_log};
+use super::session::Session;
 use super::{Ending, Failure};
 use crate::reactor::engine::Reactor;
 use crate::reactor::folders::shown;

@@ -46,7 +46,7 @@ pub fn check(file: &Path, shareable: &Path, out: &mut dyn Write) -> Result<u8, F
     let name = &metainfo.name;
     write!(out, "{name}  {verdict}: {count} of {total} pieces are good")?;
     if absent && !complete {
-        let place = super::text::path(&root);
+        let place = super::text::shown(&root);
         write!(out, "; nothing is at {place}, --shareable names another folder")?;
     }
     writeln!(out)?;

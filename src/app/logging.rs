@@ -86,7 +86,7 @@ pub fn reopen() {
     let path = log.path.clone();
     drop(log);
     if let Err(error) = reopened {
-        log::warn!("{}: {error}; logging into the old file", super::text::path(&path));
+        log::warn!("{}: {error}; logging into the old file", super::text::shown(&path));
     }
 }
 

@@ -3,10 +3,11 @@
 
 use super::adopt::{self, Kept};
 use super::arrange;
+use super::faults::failed;
 use super::flush::{find_stamps, stamps, FlushJob};
-use super::folders::{self, Layout, Located};
+use super::folders::{self, Layout, Located, Place};
 use super::hash::{HashQueue, Job, Kind};
-use super::mmap::{failed, Storage, Unflushed};
+use super::mmap::{Storage, Unflushed};
 use super::opening::expect_place;
 use super::state;
 use crate::proto::peer::swarms::Progress;
@@ -25,17 +26,6 @@ use crate::wire::resume::{FileStamp, Resume};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-
-/// Where a content stands on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Under its final name, complete as far as we know.
-    Final,
-    /// Under its final name, but perhaps not what the torrent means.
-    Doubtful,
-    /// As NAME.part.
-    Part,
-}
 
 /// The content of one swarm.
 #[derive(Debug)]

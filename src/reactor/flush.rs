@@ -1,8 +1,7 @@
 //! What the flush helper does: what was received is on the disk before the record says so, and the record says
 //! nothing of files that are not those that were written.
 
-use super::contents::Place;
-use super::folders::{self, Layout};
+use super::folders::{self, Layout, Place};
 use super::mmap::Unflushed;
 use super::state::save_atomically;
 use crate::units::id::SwarmId;

@@ -3,7 +3,6 @@
 //! Below the root of a content no symbolic link is followed, so that no torrent can lead out of
 //! it. Nothing here deletes or shortens what it did not create: a file in the way is renamed.
 
-pub use super::watch::{Change, TorrentsFolder};
 use crate::units::geometry::Geometry;
 use crate::wire::digest;
 use crate::wire::text::escape_bytes;
@@ -16,6 +15,17 @@ use std::path::{Component, Path, PathBuf};
 
 /// Bytes of a file name that all common file systems can hold.
 const NAME_BYTES_MAX: usize = 255;
+
+/// Where a content stands on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Under its final name, complete as far as we know.
+    Final,
+    /// Under its final name, but perhaps not what the torrent means.
+    Doubtful,
+    /// As NAME.part.
+    Part,
+}
 
 /// Which files a content consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::asked::Asked;
+use super::faults::{failed, not_open};
 use super::folders::{self, Layout, LayoutFile, Open};
 use super::guard;
 use super::open_files::OpenFiles;
@@ -503,20 +504,6 @@ pub(super) fn written(
         root: content.root.clone(),
         path: content.files[index as usize].path.clone(),
     }
-}
-
-pub(super) fn failed(what: &str, path: &Path, error: &io::Error) -> StoreError {
-    let path = folders::shown(path);
-    match rustix::io::Errno::from_io_error(error) {
-        Some(rustix::io::Errno::LOOP) => StoreError::new(format!(
-            "cannot {what} {path}: it is a symbolic link, which could lead anywhere; remove it"
-        )),
-        _ => StoreError::new(format!("cannot {what} {path}: {error}")),
-    }
-}
-
-pub(super) fn not_open() -> StoreError {
-    StoreError::new("the content is not open".to_owned())
 }
 
 #[cfg(test)]

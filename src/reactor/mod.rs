@@ -9,6 +9,7 @@ pub mod contents;
 pub mod control;
 pub mod datagram;
 pub mod engine;
+mod faults;
 pub mod flush;
 pub mod folders;
 pub mod gather;

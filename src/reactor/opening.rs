@@ -1,8 +1,9 @@
 //! Content is opened: to be read as it stands, or with room for all of it to be written.
 
 use super::adopt::Kept;
+use super::faults::{failed, not_open};
 use super::folders::{self, Layout, Open};
-use super::mmap::{failed, not_open, Storage};
+use super::mmap::Storage;
 use super::reserve::{self, Reservation, AT_ONCE_BYTES, MADE_AT_ONCE};
 use crate::proto::store::StoreError;
 use crate::units::id::SwarmId;

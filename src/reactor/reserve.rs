@@ -6,9 +6,8 @@
 //! content is closed.
 
 use super::adopt::Kept;
+use super::faults::{failed, not_written};
 use super::folders::{self, Layout, LayoutFile, Open};
-use super::mmap::failed;
-use super::write::not_written;
 use crate::proto::store::StoreError;
 use crate::units::id::SwarmId;
 use rustix::fs::FallocateFlags;

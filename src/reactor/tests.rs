@@ -1,9 +1,9 @@
 //! Where no descriptor is free: tests, each in a process of its own, for the limit is that of all threads.
 
-use super::contents::{Content, Place, Places};
+use super::contents::{Content, Places};
 use super::flush::flush;
-use super::folders;
 use super::folders::tests::layout;
+use super::folders::{self, Place};
 use super::mmap::{Storage, DEFAULT_BUDGET};
 use crate::proto::peer::swarms::Progress;
 use crate::proto::store::Store;

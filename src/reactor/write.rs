@@ -4,14 +4,13 @@
 //! page of 4 KiB, or one for 2 MiB that may last 6 ms, and the system fills with zeros what is overwritten
 //! at once; and on a full disk it has only a signal to say so, where a call has an error.
 
-use super::folders;
-use super::mmap::{failed, not_open, Storage};
+use super::faults::{not_open, not_written, read_only};
+use super::mmap::Storage;
 use crate::proto::store::{Placed, StoreError};
 use crate::units::id::SwarmId;
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::path::Path;
 
 /// Bytes of one system call at most, which do not cross a multiple of it in the file. A call takes
 /// memory in one piece for all of it, and eight pages are what the system always has at hand: 256 KiB
@@ -104,30 +103,6 @@ impl Storage {
     }
 }
 
-/// Complete content is never written to; this is what was found in a place where we may not write.
-fn read_only(root: &Path) -> StoreError {
-    let root = folders::shown(root);
-    StoreError::new(format!("{root} is only read: make it and its folder writable")).that_passes()
-}
-
-/// A full disk, a quota that is used up and a disk that fails or was made read-only may all be mended while we run.
-pub(super) fn not_written(path: &Path, error: &io::Error) -> StoreError {
-    match Errno::from_io_error(error) {
-        Some(Errno::NOSPC) => StoreError::new(format!(
-            "the disk is full: no space for {}; remove files there",
-            folders::shown(path)
-        ))
-        .that_passes(),
-        Some(Errno::DQUOT) => StoreError::new(format!(
-            "the disk quota is used up: no space for {}; remove files, or have it raised",
-            folders::shown(path)
-        ))
-        .that_passes(),
-        Some(Errno::IO | Errno::ROFS) => failed("write", path, error).that_passes(),
-        _ => failed("write", path, error),
-    }
-}
-
 fn write_all(file: &File, mut parts: &mut [IoSlice<'_>], mut start: u64) -> io::Result<()> {
     while !parts.is_empty() {
         let count = match rustix::io::pwritev(file, parts, start) {
@@ -144,7 +119,7 @@ fn write_all(file: &File, mut parts: &mut [IoSlice<'_>], mut start: u64) -> io::
 
 #[cfg(test)]
 mod tests {
-    use super::super::folders::tests::layout;
+    use super::super::folders::{self, tests::layout};
     use super::super::mmap::DEFAULT_BUDGET;
     use super::*;
     use crate::proto::store::Store;
@@ -204,14 +179,9 @@ mod tests {
     fn a_full_disk_is_known_by_its_error() {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let error = write_all(&full, &mut [IoSlice::new(b"x")], 0).unwrap_err();
-        let error = not_written(Path::new("shareable/a.part"), &error);
+        let error = not_written(std::path::Path::new("shareable/a.part"), &error);
         assert!(error.passes());
         let words = "the disk is full: no space for shareable/a.part; remove files there";
         assert_eq!(error.to_string(), words);
-        let quota = not_written(Path::new("a"), &Errno::DQUOT.into());
-        assert!(quota.passes() && quota.to_string().contains("quota"), "{quota}");
-        assert!(not_written(Path::new("a"), &Errno::IO.into()).passes());
-        assert!(not_written(Path::new("a"), &Errno::ROFS.into()).passes());
-        assert!(!not_written(Path::new("a"), &Errno::FBIG.into()).passes());
     }
 }

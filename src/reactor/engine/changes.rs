@@ -2,8 +2,9 @@
 //! goes out, and the torrent begins anew, with a check like that of content found at the start.
 
 use super::Reactor;
-use crate::reactor::contents::{Content, Place};
+use crate::reactor::contents::Content;
 use crate::reactor::folders::shown;
+use crate::reactor::folders::Place;
 use crate::units::id::SwarmId;
 use crate::units::time::{Duration, Instant};
 

@@ -1,7 +1,8 @@
 //! The rules of the house that no compiler checks, read from the source as text: floors import
-//! downward only, every file says what it is for, files stay short, time, files and sockets belong
+//! downward only and within a floor in no circle, every file says what it is for, files stay short, time, files and sockets belong
 //! to the reactor, and `unsafe` stays where it is.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -158,6 +159,118 @@ fn floors_import_downward_only() {
     check("a floor names only those below it", findings);
 }
 
+/// The paths that begin at the front of `text`, a `use` tree taken apart; each goes behind `prefix`.
+/// Returns what follows them.
+fn take_paths<'a>(
+    text: &'a str,
+    prefix: &mut Vec<&'a str>,
+    found: &mut Vec<Vec<&'a str>>,
+) -> &'a str {
+    let text = text.trim_start();
+    if let Some(mut rest) = text.strip_prefix('{') {
+        loop {
+            rest = take_paths(rest, prefix, found).trim_start();
+            rest = match rest.split_once([',', '}']) {
+                Some((_, after)) if rest[..rest.len() - after.len()].ends_with(',') => after,
+                Some((_, after)) => return after,
+                None => return "",
+            };
+        }
+    }
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    prefix.push(name);
+    let rest = match rest.strip_prefix("::") {
+        Some(rest) => take_paths(rest, prefix, found),
+        None => {
+            found.push(prefix.clone());
+            rest
+        }
+    };
+    prefix.pop();
+    rest
+}
+
+/// All paths in `code` that begin with `crate` or `super`, each from the crate's root on; `module`
+/// is where the code stands.
+fn paths_from_root<'a>(code: &'a str, module: &[&'a str]) -> Vec<Vec<&'a str>> {
+    let mut found = Vec::new();
+    for root in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(root) {
+            let before = code[..at].chars().next_back();
+            if !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+                take_paths(&code[at..], &mut Vec::new(), &mut found);
+            }
+        }
+    }
+    let resolve = |path: Vec<&'a str>| {
+        let up = path.iter().take_while(|part| **part == "super").count();
+        let from = if up == 0 { &[][..] } else { &module[..module.len().saturating_sub(up)] };
+        [from, &path[up.max(1)..]].concat()
+    };
+    found.into_iter().map(resolve).collect()
+}
+
+/// The shortest way from `start` back to itself.
+fn circle<'a>(
+    start: &'a str,
+    imports: &BTreeMap<&'a str, BTreeSet<&'a str>>,
+) -> Option<Vec<&'a str>> {
+    let mut ways = VecDeque::from([vec![start]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = ways.pop_front() {
+        for &next in way.last().and_then(|last| imports.get(last)).into_iter().flatten() {
+            if next == start {
+                return Some([&way[..], &[start]].concat());
+            }
+            if seen.insert(next) {
+                ways.push_back([&way[..], &[next]].concat());
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn modules_of_a_floor_import_in_no_circle() {
+    let files: Vec<(Vec<String>, String)> = sources()
+        .iter()
+        .filter(|source| !source.is_test())
+        .map(|source| {
+            let path = source.path.with_extension("");
+            let mut module: Vec<_> =
+                path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+            if module.last().is_some_and(|last| last == "mod") {
+                module.pop();
+            }
+            (module, source.code().map(|(_, line)| format!("{line}\n")).collect())
+        })
+        .collect();
+    let mut findings = Vec::new();
+    for (floor, _) in FLOORS {
+        let here = files.iter().filter(|(module, _)| module.len() > 1 && module[0] == *floor);
+        let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (module, _) in here.clone() {
+            imports.entry(&module[1]).or_default();
+        }
+        let names: BTreeSet<&str> = imports.keys().copied().collect();
+        for (module, code) in here {
+            let module: Vec<&str> = module.iter().map(String::as_str).collect();
+            for path in paths_from_root(code, &module) {
+                if let [first, second, ..] = path[..] {
+                    if first == *floor && second != module[1] && names.contains(second) {
+                        imports.entry(module[1]).or_default().insert(second);
+                    }
+                }
+            }
+        }
+        assert!(*floor == "units" || imports.values().any(|named| named.len() > 1), "{imports:?}");
+        let circles = names.iter().filter_map(|name| circle(name, &imports));
+        findings.extend(circles.map(|way| format!("{floor}: {}", way.join(" -> "))));
+    }
+    check("modules of a floor lean on each other in one direction", findings);
+}
+
 #[test]
 fn time_files_and_sockets_belong_to_the_reactor() {
     let mut findings = Vec::new();
@@ -289,6 +402,16 @@ fn the_rules_see_what_they_should() {
     assert!(imports("use crate::{units, reactor::mmap};", "reactor"));
     assert!(!imports("use crate::reactor_words::mmap;", "reactor"));
     assert!(!imports("use crate::proto::reactor;", "reactor"));
+    let code = "use super::super::wire::{self, http::{Head, get}, text}; crate::proto::x::f();";
+    let paths = paths_from_root(code, &["proto", "peer", "dial"]);
+    let paths: Vec<String> = paths.iter().map(|path| path.join("::")).collect();
+    let of = ["wire::self", "wire::http::Head", "wire::http::get", "wire::text"]
+        .map(|p| format!("proto::{p}"));
+    assert_eq!(paths, [&["proto::x::f".to_owned()][..], &of].concat());
+    let imports = [("a", ["b"].into()), ("b", ["c", "b2"].into()), ("c", ["b"].into())];
+    let imports = BTreeMap::from(imports);
+    assert_eq!(circle("b", &imports), Some(vec!["b", "c", "b"]));
+    assert_eq!(circle("a", &imports), None);
     assert!(names("unsafe { x }", "unsafe"));
     assert!(!names("#![deny(unsafe_code)]", "unsafe"));
 }

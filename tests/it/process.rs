@@ -40,14 +40,16 @@ pub fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or_else(|| panic!("ended by a signal: {output:?}"))
 }
 
-/// A loopback address that no other test uses: Linux answers on all of 127.0.0.0/8.
+/// A loopback address that no other test uses: Linux answers on all of 127.0.0.0/8. A process has those of
+/// four networks of 254, and shares them with every 12,800th other.
 pub fn address() -> IpAddr {
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    let pid = std::process::id();
-    let octet = |n: u32| u8::try_from(n).expect("reduced to an octet");
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
-    assert!(next < 255, "more addresses than one process has");
-    Ipv4Addr::new(127, octet(16 + (pid >> 8) % 200), octet(pid % 256), octet(next)).into()
+    assert!(next < 4 * 254, "more addresses than one process has");
+    let network = std::process::id() % 12_800 * 4 + next / 254;
+    let octet = |n: u32| u8::try_from(n).expect("reduced to an octet");
+    let (high, low) = (octet(16 + network / 256), octet(network % 256));
+    Ipv4Addr::new(127, high, low, octet(1 + next % 254)).into()
 }
 
 /// A port on `ip` that is free together with the client ports after it, and that no other test

@@ -5,7 +5,8 @@ use crate::proto::connection::{Connection, Phase};
 use crate::proto::output::{Asked, Event};
 use crate::units::id::ConnId;
 use crate::units::limits::{
-    ANSWERS_BYTES_MAX, ANSWER_BYTES_MAX, ANSWER_RATE_MIN, HTTP_HEAD_MAX, HTTP_REFUSED_MAX, HTTP_WITHIN,
+    ANSWERS_BYTES_MAX, ANSWER_BYTES_MAX, ANSWER_RATE_MIN, HTTP_HEAD_MAX, HTTP_REFUSED_MAX,
+    HTTP_WITHIN,
 };
 use crate::units::time::{Duration, Instant};
 use crate::wire::http;

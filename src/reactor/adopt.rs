@@ -6,8 +6,8 @@
 //! is served from where it is, and who is killed then has lost nothing.
 
 use super::arrange::is_whole;
+use super::faults::expect_room;
 use super::folders::{self, Layout, LayoutFile, Open};
-use super::reserve::expect_room;
 use crate::proto::store::StoreError;
 use crate::units::bitfield::Bitfield;
 use crate::wire::metainfo::Metainfo;

@@ -46,6 +46,37 @@ pub(super) fn not_written(path: &Path, error: &io::Error) -> StoreError {
     }
 }
 
+/// Whether so much fits beside `root`.
+///
+/// # Errors
+/// With both figures, when it does not.
+pub(super) fn expect_room(root: &Path, needed: u64) -> Result<(), StoreError> {
+    let folder = root.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let free = folders::free_bytes(folder.unwrap_or(Path::new(".")));
+    match free {
+        Ok(free) if free < needed => Err(no_room(root, needed, free)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(failed("find the folder of", root, &error)),
+    }
+}
+
+/// What does not fit, and what would.
+pub(super) fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
+    let (path, needed, free) = (folders::shown(path), in_words(needed), in_words(free));
+    StoreError::new(format!("not enough space for {path}: {needed} are needed, {free} are free"))
+}
+
+/// So many bytes, to people.
+pub(super) fn in_words(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let unit = (bytes.max(1).ilog2() / 10).min(4);
+    if unit == 0 {
+        return format!("{bytes} bytes");
+    }
+    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +88,11 @@ mod tests {
         assert!(not_written(Path::new("a"), &Errno::IO.into()).passes());
         assert!(not_written(Path::new("a"), &Errno::ROFS.into()).passes());
         assert!(!not_written(Path::new("a"), &Errno::FBIG.into()).passes());
+    }
+
+    #[test]
+    fn bytes_in_words() {
+        assert_eq!(in_words(1023), "1023 bytes");
+        assert_eq!(in_words(1_600_000), "1.5 MiB");
     }
 }

@@ -6,7 +6,7 @@
 //! content is closed.
 
 use super::adopt::Kept;
-use super::faults::{failed, not_written};
+use super::faults::{expect_room, failed, in_words, no_room, not_written};
 use super::folders::{self, Layout, LayoutFile, Open};
 use crate::proto::store::StoreError;
 use crate::units::id::SwarmId;
@@ -117,20 +117,6 @@ pub(super) fn lacking(layout: &Layout, root: &Path) -> Result<u64, StoreError> {
     expect_room(root, needed).map(|()| needed)
 }
 
-/// Whether so much fits beside `root`.
-///
-/// # Errors
-/// With both figures, when it does not.
-pub(super) fn expect_room(root: &Path, needed: u64) -> Result<(), StoreError> {
-    let folder = root.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let free = folders::free_bytes(folder.unwrap_or(Path::new(".")));
-    match free {
-        Ok(free) if free < needed => Err(no_room(root, needed, free)),
-        Ok(_) => Ok(()),
-        Err(error) => Err(failed("find the folder of", root, &error)),
-    }
-}
-
 /// Creates the file, gives it its exact length and reserves its space; an intact one is left as
 /// it is, its time of change too. Of a file that is not chosen no space is reserved. Padding is no
 /// file.
@@ -215,23 +201,6 @@ fn expect_length(mut file: &File, length: u64) -> io::Result<()> {
         }
         other => other.map(drop),
     }
-}
-
-fn no_room(path: &Path, needed: u64, free: u64) -> StoreError {
-    let (path, needed, free) = (folders::shown(path), in_words(needed), in_words(free));
-    StoreError::new(format!("not enough space for {path}: {needed} are needed, {free} are free"))
-}
-
-/// So many bytes, to people.
-#[must_use]
-pub fn in_words(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    let unit = (bytes.max(1).ilog2() / 10).min(4);
-    if unit == 0 {
-        return format!("{bytes} bytes");
-    }
-    let tenths = (u128::from(bytes) * 10) >> (10 * unit);
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit as usize])
 }
 
 #[cfg(test)]
@@ -321,11 +290,5 @@ mod tests {
         let error = extend(&file, 1 << 63, &|| true).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(file.metadata().unwrap().len(), 0);
-    }
-
-    #[test]
-    fn bytes_in_words() {
-        assert_eq!(in_words(1023), "1023 bytes");
-        assert_eq!(in_words(1_600_000), "1.5 MiB");
     }
 }

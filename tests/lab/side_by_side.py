@@ -4,6 +4,7 @@
 Three swarms, each of one client alone: one seeder to one leecher, one to eight, and one to fifteen on
 lines of 50 Mbit/s. The clients take turns, so that what disturbs the machine disturbs all of them; the first
 round is thrown away where there are more. Every host is a network namespace, and all know one tracker.
+In a virtual machine that gives free memory to its host, `--warm` keeps it (warm_memory.py).
 Prints Markdown: medians (least-most), and what ours takes in parts of what each other takes.
 """
 
@@ -16,6 +17,7 @@ import time
 
 import lab
 import real_clients
+import warm_memory
 
 HERE = pathlib.Path(__file__).resolve().parent
 # The program's own clock of processor time: exact, and all its threads are in it.
@@ -203,10 +205,23 @@ def run(_, options):
     clients = [client for client in clients if not client.missing()]
     print(", ".join(client.version(options.binary) for client in clients) + "; "
           + said("sh", "-c", "echo Linux $(uname -r), $(nproc) processors"))
+    holder = subprocess.Popen([sys.executable, HERE / "warm_memory.py"],
+                              stdout=subprocess.DEVNULL) if options.warm else None
+    try:
+        side_by_side(swarms, clients, options)
+    finally:
+        if holder:
+            holder.kill()
+            holder.wait()
+
+
+def side_by_side(swarms, clients, options):
     for key in options.swarms.split(","):
         results = {client.name: [] for client in clients}
         for number in range(options.rounds + (options.rounds > 1)):
             for client in clients:
+                if options.warm:
+                    warm_memory.wait_until_held()
                 figures = swarms[key].run(client, options)
                 if number > 0 or options.rounds == 1:
                     results[client.name].append(figures)
@@ -220,6 +235,7 @@ if __name__ == "__main__":
         ("--rounds", {"type": int, "default": 3, "help": "one more is run before them"}),
         ("--swarms", {"default": "one,eight,fifteen"}),
         ("--clients", {"default": "aria2,transmission,libtorrent", "help": "beside ours"}),
+        ("--warm", {"action": "store_true", "help": "hold the memory that nobody uses, touched"}),
         ("--folder", {"default": None, "help": "where the files are: the disk that is measured"}),
         ("--limit", {"type": int, "default": 600, "help": "seconds for one swarm"}))
     tempfile.tempdir = asked.folder
